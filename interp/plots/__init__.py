@@ -1,0 +1,29 @@
+"""Static figures: functions from tensors and labels to a matplotlib `Figure`; nothing is written or set globally.
+
+Layer down, head across; signed values in `RdBu` with symmetric limits around 0, others in `Blues` from 0; every
+colour bar is labelled. `png_bytes` turns a figure into a PNG, the same bytes for the same figure.
+"""
+
+from interp.plots.attention import attention_grid
+from interp.plots.causal import ablation_bars
+from interp.plots.circuits import circuit_matrix, eigenvalue_spectra
+from interp.plots.composition import composition_graph, composition_matrices
+from interp.plots.drawing import png_bytes
+from interp.plots.lens import logit_lens, loss_by_layer
+from interp.plots.scores import score_by_period, score_heatmap
+from interp.plots.training import training_curve
+
+__all__ = [
+    "ablation_bars",
+    "attention_grid",
+    "circuit_matrix",
+    "composition_graph",
+    "composition_matrices",
+    "eigenvalue_spectra",
+    "logit_lens",
+    "loss_by_layer",
+    "png_bytes",
+    "score_by_period",
+    "score_heatmap",
+    "training_curve",
+]
