@@ -1,0 +1,218 @@
+"""The options of every `interp` command; no torch import, so that `--help` is quick."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.constructors import PrimitiveConstructorSpec
+
+from toy_models.config import TransformerConfig
+from toy_models.errors import InputError
+from toy_models.task_config import MarkovConfig, RepeatedTokensConfig, SkipTrigramsConfig, TextConfig
+from toy_models.train_config import TrainConfig
+
+HEAD_HELP = "Only this head, as L1H3 or 1.3; may be repeated."
+
+
+def _numbers(words: list[str]) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for word in words for number in word.split(",") if number)
+    except ValueError:
+        raise InputError(f"--tokens takes whole numbers, as in --tokens 0 5 3 5, got {' '.join(words)!r}") from None
+
+
+def _optional(metavar: str, read: Any, nargs: Any = 1) -> PrimitiveConstructorSpec[Any]:
+    """How tyro reads an option that may be left out; without this, the word None would leave it out too."""
+    return PrimitiveConstructorSpec(nargs, metavar, read, lambda value: True, lambda value: ["none"])
+
+
+ModelPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+Folder = Annotated[Path | None, _optional("DIR", lambda words: Path(words[0]))]
+Text = Annotated[str | None, _optional("TEXT", lambda words: words[0])]
+Tokens = Annotated[tuple[int, ...] | None, _optional("N [N ...]", _numbers, "*")]
+HeadNames = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="HEAD", help=HEAD_HELP)]
+Expectations = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="ROLE[:N]")]
+Kinds = Annotated[tuple[Literal["weights", "behaviour", "causal"], ...], tyro.conf.UseAppendAction]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Options that every command has."""
+
+    json: bool = False
+    """Print the result as one JSON object on standard output, and nothing else there."""
+    out: Folder = None
+    """Folder for the files; without it, the folder of the run or checkpoint."""
+    seed: int = 0
+    """Seed of everything random here."""
+    device: str = "cpu"
+    """Where the model runs: cpu, cuda, cuda:1, or auto for a GPU where there is one."""
+    threads: int = 1
+    """CPU threads. Small models are quickest on one, above all on a busy machine; raise it for large ones. To end with
+    the same weights to the last bit, a resumed run needs as many as before."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise InputError(f"--threads must be at least 1, got {self.threads}")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"--seed must be 0 or above and below 2**63, got {self.seed}")
+
+
+@dataclass(frozen=True)
+class ModelOptions(TransformerConfig):
+    """The transformer; its vocabulary and context are those of the task."""
+
+    d_vocab: Annotated[int, tyro.conf.Suppress] = 64
+    n_ctx: Annotated[int, tyro.conf.Suppress] = 64
+
+
+@dataclass(frozen=True)
+class TrainOptions(TrainConfig):
+    """AdamW with warm-up, decay and clipping; when to measure, to save and to stop."""
+
+    seed: Annotated[int, tyro.conf.Suppress] = 0
+    device: Annotated[Literal["auto", "cpu", "cuda"], tyro.conf.Suppress] = "auto"
+
+
+@dataclass(frozen=True)
+class RepeatedTokensOptions(RepeatedTokensConfig):
+    """A few fresh random tokens, then a random block that is repeated until the context is full."""
+
+    kind: Annotated[Literal["repeated-tokens"], tyro.conf.Suppress] = "repeated-tokens"
+
+
+@dataclass(frozen=True)
+class MarkovOptions(MarkovConfig):
+    """Markov chains whose transition matrix is drawn anew for every sequence, rows from a symmetric Dirichlet."""
+
+    kind: Annotated[Literal["markov"], tyro.conf.Suppress] = "markov"
+
+
+@dataclass(frozen=True)
+class SkipTrigramsOptions(SkipTrigramsConfig):
+    """One source token somewhere early; after it, every trigger is answered by the pair's own output."""
+
+    kind: Annotated[Literal["skip-trigrams"], tyro.conf.Suppress] = "skip-trigrams"
+
+
+@dataclass(frozen=True)
+class TextOptions(TextConfig):
+    """Windows of real text; with no paths, the source files of Python's standard library."""
+
+    kind: Annotated[Literal["text"], tyro.conf.Suppress] = "text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo(Common):
+    """Train the default model on repeated random tokens, audit it, and write the report."""
+
+    out: Folder = None
+    """Folder of the run; runs/demo if left out. A run that is there already is used, or gone on with."""
+    seed: int = 0
+    """Decides initial weights, training data and the held-out sample, and what the audit draws."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model is trained and runs; auto is a GPU where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Common):
+    """Train a transformer; writes a run folder that every other command reads."""
+
+    resume: Folder = None
+    """Go on with the run in this folder; every other option is then taken from it."""
+    task: Literal["repeated-tokens", "markov", "skip-trigrams", "text"] = "repeated-tokens"
+    """What it is trained on; the options below that carry the task's name belong to it."""
+    out: Folder = None
+    """Folder of the run, which must not hold one yet; runs/TASK-seedN if left out."""
+    seed: int = 0
+    """Decides initial weights, training data and the held-out sample, each through a generator of its own."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto is a GPU where there is one."""
+    model: ModelOptions = field(default_factory=ModelOptions)
+    train: TrainOptions = field(default_factory=TrainOptions)
+    repeated_tokens: RepeatedTokensOptions = field(default_factory=RepeatedTokensOptions)
+    markov: MarkovOptions = field(default_factory=MarkovOptions)
+    skip_trigrams: SkipTrigramsOptions = field(default_factory=SkipTrigramsOptions)
+    text: TextOptions = field(default_factory=TextOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnModel(Common):
+    """Options of the commands that read a model."""
+
+    model: ModelPath
+    """Run or checkpoint folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit(OnModel):
+    """Give every head a role, with three kinds of evidence, and write the report."""
+
+    expect: Expectations = ()
+    """As in induction or induction:2: at least so many heads of this role; may be repeated. Exit code 0 if all
+    hold, 1 if not, 3 if that cannot be decided."""
+    confidence: Literal["weak", "moderate", "strong"] | None = None
+    """Confidence from which a head counts for --expect; the default is in the criteria."""
+    skip: Kinds = ()
+    """A kind of evidence not to gather; may be repeated."""
+    report: bool = True
+    """Write report.html and the PNGs beside report.json."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heads(OnModel):
+    """What every head does on tokens (prefix matching, copying and more), with nulls."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnSequence(OnModel):
+    """Options of the commands that run a model on one sequence."""
+
+    text: Text = None
+    """Text to run, in the model's own vocabulary."""
+    tokens: Tokens = None
+    """Token numbers to run, as they are; without text and tokens, repeated random tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patterns(OnSequence):
+    """Attention patterns on a text or on tokens: an interactive page and a PNG."""
+
+    head: HeadNames = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circuits(OnModel):
+    """QK and OV circuits in token space: copying scores, top entries, skip-trigrams."""
+
+    head: HeadNames = ()
+    top: int = 5
+    """How many entries of each table."""
+    offset: int | None = None
+    """Distance from query to key; rotary positions need one (1 if left out)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.top < 1:
+            raise InputError(f"--top must be at least 1, got {self.top}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composition(OnModel):
+    """Q-, K- and V-composition of all pairs of heads beside what random weights give."""
+
+    offset: int | None = None
+    """Distance from query to key; rotary positions need one (1 if left out)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lens(OnSequence):
+    """Logit lens by depth, and what each component adds to the right token's logit."""
+
+
+COMMANDS: dict[str, type[Common]] = {
+    kind.__name__.lower(): kind for kind in (Demo, Train, Audit, Heads, Patterns, Circuits, Composition, Lens)
+}

@@ -1,0 +1,241 @@
+"""What breaks when a head is removed, as evidence: loss on predictable tokens, and the prefix matching it feeds."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from analyses.audit.effects import Effects, measure_effects
+from analyses.audit.feeding import CHANNELS, Feeding, Loss, measure_feeding
+from analyses.audit.matching import Edge
+from analyses.audit.rules import above, below, every, some
+from analyses.criteria import Criteria
+from analyses.evidence import Feeder, Measurement
+from interp.heads import HeadBattery
+from interp.names import Head
+from interp.stats import Estimate
+from interp.transformer_weights import TransformerWeights
+
+
+class Causal:
+    """Causal evidence of each head, on the battery's repeated tokens.
+
+    Feeding is measured for heads that match prefixes (`matching`), where the model has inputs split by head.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        weights: TransformerWeights,
+        battery: HeadBattery,
+        criteria: Criteria,
+        generator: torch.Generator,
+        edges: Mapping[Head, tuple[Edge, ...]],
+    ):
+        self.criteria, self.edges = criteria, edges
+        level, tokens, scored = criteria.interval_level, battery.tokens, battery.predictable
+        self.effects: Effects = measure_effects(model, tokens, scored, generator, level)
+        self.gain = math.log(weights.d_vocab) - self.effects.loss
+        high = battery["prefix_matching"].interval.high
+        matching = [Head(*at) for at in (high >= criteria.pattern_mass).nonzero().tolist() if at[0] > 0]
+        # TransformerLens' bridges list such points too, but nothing ever passes them; ours name their axes.
+        self.splits = any(name.endswith("hook_k_input") and hasattr(m, "axes") for name, m in model.named_modules())
+        self.feedings: dict[Head, Feeding] = {}
+        if self.splits:
+            self.feedings = {h: measure_feeding(model, h, tokens, scored, generator, level) for h in matching}
+
+    def reading(self, role: str, head: Head) -> tuple[Measurement, ...]:
+        """Removing a head that raises the next token must cost loss there, and more than elsewhere.
+
+        One that lowers it (anti-copying) or leaves it alone must not cost loss by its own output: not decided here.
+        """
+        if role != "induction":
+            return (*self._shown(head), self._read(head))
+        return (*self._costs(head), self._specific(head), self._read(head))
+
+    def place(self, role: str, head: Head) -> tuple[Measurement, ...]:
+        """Removing a head that looks at a place must cost loss, or the prefix matching of a head that reads it."""
+        if role == "first-token":  # a resting place: that nothing breaks without it is what the role says
+            return self._shown(head)
+        costs, *others = self._costs(head)
+        fed = self._feeds(head)
+        if fed is None:
+            return (costs, *others)
+        either = Measurement(
+            costs.name + ", or prefix matching of a later head",
+            costs.value,
+            f"{costs.rule}, or the feeding below",
+            some((costs.holds, fed.holds)),
+            costs.unit,
+            costs.low,
+            costs.high,
+            threshold=costs.threshold,
+        )
+        return (either, fed, *others)
+
+    def feeders(self, head: Head) -> tuple[tuple[Feeder, ...], tuple[str, ...]]:
+        """The earlier heads it reads by K or Q, and what has to be said about them."""
+        if head.layer == 0:
+            return (), ("in the first layer there is no earlier head to read: its keys must be smeared",)
+        if head not in self.feedings:
+            why = "was not measured" if self.splits else "cannot be measured: the model has no inputs split by head"
+            return (), (f"which earlier head it reads {why}",)
+        feeding, named = self.feedings[head], []
+        for channel in CHANNELS:
+            if above(feeding.by_channel[channel], self.criteria.feed_drop):
+                losses = [loss for loss in feeding.losses if loss.channel == channel]
+                named += [self._feeder(head, loss) for loss in losses if self._is_feeder(loss)]
+        return tuple(named), tuple(self._notes(feeding, named))
+
+    def matters(self, head: Head) -> bool:
+        """Whether removing it costs loss on predictable tokens, by either removal."""
+        return any(self._costly(estimates[head]) for estimates in self.effects.predictable.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "effects": self.effects.to_dict(),
+            "gain": self.gain,
+            "feeding": {str(head): feeding.to_dict() for head, feeding in self.feedings.items()},
+        }
+
+    def _costs(self, head: Head) -> tuple[Measurement, ...]:
+        """The smaller of the two effects decides "for", the larger "against"."""
+        by = {to: estimates[head] for to, estimates in self.effects.predictable.items()}
+        least, most = min(by, key=lambda r: by[r].mean), max(by, key=lambda r: by[r].mean)
+        high, low = self.criteria.loss_share * self.gain, self.criteria.no_loss_share * self.gain
+        holds: bool | None = None
+        if self.gain > 0:
+            if by[least].low > 0 and by[least].mean >= high:
+                holds = True
+            elif below(by[most], low):
+                holds = False
+        deciding = Measurement(
+            f"loss on predictable tokens when removed (by {least}, the smaller effect)",
+            by[least].mean,
+            f"at least {self.criteria.loss_share:.1%} of the model's gain of {self.gain:.3g} nats, with its interval "
+            f"above 0; against, if surely under {self.criteria.no_loss_share:.1%}",
+            holds,
+            "nats per token",
+            by[least].low,
+            by[least].high,
+            self.effects.nulls(least, head),
+            high,
+        )
+        return (deciding, self._informing(f"the same by {most}", by[most]))
+
+    def _shown(self, head: Head) -> tuple[Measurement, ...]:
+        return tuple(
+            self._informing(f"loss on predictable tokens when removed (by {to})", estimates[head])
+            for to, estimates in self.effects.predictable.items()
+        )
+
+    def _specific(self, head: Head) -> Measurement:
+        estimates = [e[head] for e in self.effects.specific.values()]
+        smallest = min(estimates, key=lambda e: e.mean)
+        return Measurement(
+            "the same minus the effect on the other tokens",
+            smallest.mean,
+            "above 0, with its whole interval",
+            every(above(e, 0.0) for e in estimates),
+            "nats per token",
+            smallest.low,
+            smallest.high,
+            threshold=0.0,
+        )
+
+    def _read(self, head: Head) -> Measurement:
+        """Whether what it matches by comes from earlier heads, as it must above the first layer."""
+        if head not in self.feedings:
+            return Measurement(
+                "prefix matching lost without earlier heads", math.nan, "not measured", None, informs=True
+            )
+        best = max(self.feedings[head].by_channel.items(), key=lambda item: item[1].mean)
+        return Measurement(
+            f"share of prefix matching lost when all earlier heads leave its {best[0]} input",
+            best[1].mean,
+            f"at least {self.criteria.feed_drop:.0%}, with its whole interval",
+            above(best[1], self.criteria.feed_drop),
+            "share of its prefix matching",
+            best[1].low,
+            best[1].high,
+            threshold=self.criteria.feed_drop,
+        )
+
+    def _feeds(self, head: Head) -> Measurement | None:
+        """The prefix matching that a later head loses most of without this one."""
+        losses = [(loss, later) for later, f in self.feedings.items() for loss in f.losses if loss.earlier == head]
+        if not losses:
+            return None
+        loss, later = max(losses, key=lambda pair: pair[0].without.mean)
+        holds = some(self._is_feeder(each) for each, _ in losses)
+        return Measurement(
+            f"share of {later}'s prefix matching lost when this head leaves its {loss.channel} input",
+            loss.without.mean,
+            f"at least {self.criteria.feed_drop:.0%} for some later head, or this head alone keeps as much",
+            holds,
+            "share of its prefix matching",
+            loss.without.low,
+            loss.without.high,
+            threshold=self.criteria.feed_drop,
+            informs=True,
+        )
+
+    def _is_feeder(self, loss: Loss) -> bool:
+        """Its removal alone costs enough, or it alone is enough where all together are needed."""
+        needed = above(loss.without, self.criteria.feed_drop) is True
+        return needed or (below(loss.alone, 1 - self.criteria.feed_drop) is True and self._channel_needed(loss))
+
+    def _channel_needed(self, loss: Loss) -> bool:
+        return any(
+            above(f.by_channel[loss.channel], self.criteria.feed_drop) is True and loss in f.losses
+            for f in self.feedings.values()
+        )
+
+    def _feeder(self, head: Head, loss: Loss) -> Feeder:
+        edge = next(
+            (e for e in self.edges.get(head, ()) if e.earlier == loss.earlier and e.channel == loss.channel), None
+        )
+        causal = Measurement(
+            f"share of prefix matching lost without {loss.earlier} in the {loss.channel} input",
+            loss.without.mean,
+            f"at least {self.criteria.feed_drop:.0%}, or at most {1 - self.criteria.feed_drop:.0%} lost with it alone "
+            f"({loss.alone})",
+            True,
+            "share of its prefix matching",
+            loss.without.low,
+            loss.without.high,
+            threshold=self.criteria.feed_drop,
+        )
+        weights = None
+        if edge is not None:
+            weights = Measurement(
+                f"match through {edge}",
+                edge.value,
+                "above its null's corrected quantile",
+                edge.stands_out,
+                nulls={edge.scored.null: edge.threshold},
+                threshold=edge.threshold,
+            )
+        agree = None if edge is None else edge.stands_out
+        note = "" if agree is not False else "weights and ablation disagree: this edge does not stand out by weights"
+        return Feeder(str(loss.earlier), loss.channel, causal, weights, agree, note)
+
+    def _notes(self, feeding: Feeding, named: list[Feeder]) -> list[str]:
+        notes = []
+        for channel, estimate in feeding.by_channel.items():
+            if above(estimate, self.criteria.feed_drop) and not any(f.channel == channel for f in named):
+                notes.append(f"its {channel} input needs earlier heads ({estimate} lost), but no single one of them")
+        best = self.edges.get(feeding.later, ())[:1]
+        if not any(f.agree for f in named) and any(edge.stands_out for edge in best):
+            notes.append(f"by weights alone {best[0]} would match best, yet taking it out does not show that")
+        return notes
+
+    def _costly(self, estimate: Estimate) -> bool:
+        return self.gain > 0 and estimate.low > 0 and estimate.mean >= self.criteria.loss_share * self.gain
+
+    def _informing(self, name: str, estimate: Estimate) -> Measurement:
+        return Measurement(
+            name, estimate.mean, "for information", None, "nats per token", estimate.low, estimate.high, informs=True
+        )

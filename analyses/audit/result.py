@@ -1,0 +1,79 @@
+"""The outcome of an audit: verdicts with everything they rest on, and its JSON form."""
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from analyses.audit.expectations import Expectation, Judgement, judge
+from analyses.audit.verdicts import Sources
+from analyses.criteria import Criteria
+from analyses.evidence import RANK, Confidence, Kind, Verdict
+from interp.heads import HeadBattery
+
+SCHEMA_VERSION = 1
+"""Of report.json; raised when a field changes its meaning or goes away."""
+
+
+@dataclass(frozen=True, eq=False)
+class AuditReport:
+    """Verdicts of all heads, in order; `sources` hold the numbers behind them, `subject` says which model it was."""
+
+    subject: dict[str, Any]
+    verdicts: tuple[Verdict, ...]
+    sources: Sources
+    criteria: Criteria
+    seed: int
+    skipped: tuple[Kind, ...]
+    battery: HeadBattery | None
+
+    def __getitem__(self, head: str) -> Verdict:
+        return next(verdict for verdict in self.verdicts if verdict.head == head)
+
+    def heads(self, role: str, confidence: Confidence = "weak") -> list[str]:
+        """Names of the heads with this role, at this confidence or above."""
+        return [
+            v.head for v in self.verdicts if v.role == role and v.confidence and RANK[v.confidence] >= RANK[confidence]
+        ]
+
+    def judge(self, expectations: Sequence[Expectation], confidence: Confidence | None = None) -> list[Judgement]:
+        """What becomes of each expectation, at `confidence` or that of the criteria."""
+        level = confidence or self.criteria.expect_confidence
+        return [judge(self.verdicts, expectation, level) for expectation in expectations]
+
+    def to_dict(self) -> dict[str, Any]:
+        """report.json: every number, the criteria, seeds, the model's hash and the versions it was made with."""
+        return {
+            "schema": "interp-audit",
+            "schema_version": SCHEMA_VERSION,
+            "subject": self.subject,
+            "verdicts": [verdict.to_dict() for verdict in self.verdicts],
+            "measurements": {
+                "heads": None if self.battery is None else self.battery.to_dict(),
+                "weights": None if self.sources.weights is None else self.sources.weights.to_dict(),
+                "causal": None if self.sources.causal is None else self.sources.causal.to_dict(),
+            },
+            "criteria": self.criteria.to_dict(),
+            "seed": self.seed,
+            "skipped": list(self.skipped),
+            "versions": versions(),
+        }
+
+
+def versions() -> dict[str, str]:
+    names = ("interp", "torch", "numpy", "transformer-lens")
+    return {"python": platform.python_version()} | {name: _version(name) for name in names} | {"device": _device()}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except ImportError:
+        return "not installed"
+
+
+def _device() -> str:
+    return f"{platform.machine()}, {torch.get_num_threads()} torch threads"

@@ -1,0 +1,145 @@
+"""What a verdict rests on: measurements with their nulls, gathered into kinds of evidence and weighed."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["behaviour", "weights", "causal"]
+KINDS: tuple[Kind, ...] = ("behaviour", "weights", "causal")
+Status = Literal["for", "against", "undecided", "missing"]
+Confidence = Literal["strong", "moderate", "weak", "contested"]
+
+CONFIDENCE: dict[Confidence, str] = {
+    "strong": "all three kinds of evidence (behaviour, weights, causal) are for the role",
+    "moderate": "behaviour and one other kind are for it, the third is undecided or missing",
+    "weak": "behaviour alone is for it, the other two are undecided or missing",
+    "contested": "behaviour is for it and another kind is against it: the kinds of evidence disagree",
+}
+"""What each word means; a head whose behaviour is not for a role never gets that role."""
+
+RANK: dict[Confidence, int] = {"contested": 0, "weak": 1, "moderate": 2, "strong": 3}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number with what it is to be compared with, and whether its rule holds.
+
+    `holds` is None when the rule cannot be decided from this number (an interval that straddles the
+    threshold); a measurement that `informs` only is shown but takes no part in the verdict.
+    """
+
+    name: str
+    value: float
+    rule: str
+    holds: bool | None
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    nulls: Mapping[str, float] = field(default_factory=dict)
+    threshold: float | None = None
+    informs: bool = False
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One kind of evidence for one role of one head."""
+
+    kind: Kind
+    measurements: tuple[Measurement, ...]
+    note: str = ""
+
+    @property
+    def status(self) -> Status:
+        """for: every deciding rule holds; against: one is broken; undecided: one is open; missing: there is none."""
+        held = [m.holds for m in self.measurements if not m.informs]
+        if not held:
+            return "missing"
+        if False in held:
+            return "against"
+        return "undecided" if None in held else "for"
+
+
+@dataclass(frozen=True)
+class Feeder:
+    """The earlier head that a head reads through, and by which composition.
+
+    `weights` and `causal` are the numbers behind it; `agree` is False when they point at different heads.
+    """
+
+    head: str
+    channel: Literal["K", "Q"]
+    causal: Measurement
+    weights: Measurement | None
+    agree: bool | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A role that a head may have, with its evidence."""
+
+    role: str
+    evidence: tuple[Evidence, ...]
+    feeders: tuple[Feeder, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def status(self, kind: Kind) -> Status:
+        return next((e.status for e in self.evidence if e.kind == kind), "missing")
+
+    @property
+    def confidence(self) -> Confidence | None:
+        """None when behaviour is not for the role."""
+        return weigh({kind: self.status(kind) for kind in KINDS})
+
+    @property
+    def possible_confidence(self) -> Confidence | None:
+        """The highest confidence that evidence now missing or undecided could still bring."""
+        return weigh({kind: _hopeful(self.status(kind)) for kind in KINDS})
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The role of one head: the claim with the most confidence; the others beside it."""
+
+    head: str
+    role: str
+    confidence: Confidence | None
+    summary: str
+    claims: tuple[Claim, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        claims = [
+            {
+                "role": c.role,
+                "confidence": c.confidence,
+                "possible_confidence": c.possible_confidence,
+                "evidence": {
+                    e.kind: {"status": e.status, "note": e.note, "measurements": [asdict(m) for m in e.measurements]}
+                    for e in c.evidence
+                },
+                "feeders": [asdict(f) for f in c.feeders],
+                "notes": list(c.notes),
+            }
+            for c in self.claims
+        ]
+        return {
+            "head": self.head,
+            "role": self.role,
+            "confidence": self.confidence,
+            "summary": self.summary,
+            "claims": claims,
+        }
+
+
+def weigh(status: Mapping[Kind, Status]) -> Confidence | None:
+    """The confidence of a role from the status of its kinds of evidence; the words are defined in CONFIDENCE."""
+    if status["behaviour"] != "for":
+        return None
+    others = [status["weights"], status["causal"]]
+    if "against" in others:
+        return "contested"
+    return ("weak", "moderate", "strong")[others.count("for")]
+
+
+def _hopeful(status: Status) -> Status:
+    return "for" if status in ("missing", "undecided") else status

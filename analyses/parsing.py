@@ -1,0 +1,111 @@
+"""From the words of a command line to a command's options; whatever cannot be read is an `InputError` of one line."""
+
+import difflib
+import io
+import re
+import textwrap
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from importlib.metadata import PackageNotFoundError, version
+
+import tyro
+
+from analyses.arguments import COMMANDS, Common
+from toy_models.errors import InputError
+
+OVERVIEW = """\
+usage: interp COMMAND [options]
+
+Train a small transformer, read its algorithm out of its weights, get a verdict with its evidence.
+
+{commands}
+
+interp COMMAND --help shows a command's options. MODEL is a run folder that interp train wrote, or
+a checkpoint folder. Exit codes: 0 done, 1 an expectation does not hold, 2 bad input, 3 cannot be
+decided, 70 internal error, 130 interrupted.
+"""
+WIDTH = 98
+
+
+class HelpShown(Exception):
+    """Help or version was asked for and printed: there is nothing else to do."""
+
+
+def parse(words: Sequence[str]) -> Common:
+    """The options of the command that the first word names.
+
+    Raises `HelpShown` after printing help or version, `InputError` for what cannot be a command line.
+    """
+    if not words:
+        raise InputError(f"which command? One of {', '.join(COMMANDS)}; see interp --help")
+    name, rest = words[0], list(words[1:])
+    if name in ("-h", "--help"):
+        print(OVERVIEW.format(commands=command_list()), end="")
+        raise HelpShown
+    if name == "--version":
+        print(f"interp {interp_version()}")
+        raise HelpShown
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(COMMANDS)}"
+        raise InputError(f"there is no command {name!r}; {hint}")
+    return parse_options(name, rest)
+
+
+def parse_options(name: str, words: list[str]) -> Common:
+    """`words` as the options of one command."""
+    complaints = io.StringIO()
+    try:
+        with redirect_stderr(complaints):
+            return tyro.cli(COMMANDS[name], prog=f"interp {name}", args=words, config=(tyro.conf.FlagCreatePairsOff,))
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise HelpShown from None
+        refusal = input_error_behind(stop)
+        message = str(refusal) if refusal else f"{one_line(complaints.getvalue())}; see interp {name} --help"
+        raise InputError(message) from None
+
+
+def input_error_behind(error: BaseException) -> InputError | None:
+    """The `InputError` of ours that made tyro give up, if it was one."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, InputError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
+def one_line(box: str) -> str:
+    """What tyro says below the title of a box, up to its first rule, and the names of options that come near.
+
+    The box is drawn with lines in a terminal that has them, else with hyphens.
+    """
+    bare = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    lines = [line.strip().strip("│╭╰╮╯").strip() for line in bare.splitlines()][1:]
+    paragraphs: list[list[str]] = [[]]
+    for line in filter(None, lines):
+        if line.strip("─-"):
+            paragraphs[-1].append(line)
+        elif paragraphs[-1]:
+            paragraphs.append([])
+    message = " ".join(" ".join(paragraphs[0]).split()).rstrip(".")
+    message = message[:1].lower() + message[1:]
+    if not message.startswith("unrecognized"):
+        return message
+    near = [line.split()[0] for lines in paragraphs[1:] for line in lines if line.startswith("--")]
+    return message + (f" (did you mean {' or '.join(near[:3])}?)" if near else "")
+
+
+def command_list() -> str:
+    """Every command with its docstring."""
+    width = max(map(len, COMMANDS)) + 4
+    wrapper = textwrap.TextWrapper(WIDTH, subsequent_indent=" " * width, break_on_hyphens=False)
+    lines = (wrapper.fill(f"  {name:<{width - 2}}{kind.__doc__}") for name, kind in COMMANDS.items())
+    return "\n".join(lines)
+
+
+def interp_version() -> str:
+    """The version that is installed; "unknown" for a checkout that is not."""
+    try:
+        return version("interp")
+    except PackageNotFoundError:
+        return "unknown"

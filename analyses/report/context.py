@@ -1,0 +1,86 @@
+"""What every section of a report reads: the audit, the model it was of, and a sequence to look at."""
+
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from analyses.audit.result import AuditReport
+from analyses.criteria import Criteria
+from analyses.evidence import RANK, Verdict
+from analyses.loading import Subject
+from analyses.report.example import example_of
+from analyses.sequences import Example
+from interp.names import Head
+from interp.transformer_weights import TransformerWeights
+from interp.weights import weights_of
+
+READING = ("induction", "anti-copying", "prefix-matching")
+"""Roles that find what followed an earlier copy."""
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """One report in the making."""
+
+    report: AuditReport
+    subject: Subject
+
+    @cached_property
+    def weights(self) -> TransformerWeights:
+        """Folded, on the CPU."""
+        return weights_of(self.subject.model).to(device="cpu")
+
+    @cached_property
+    def example(self) -> Example:
+        """The sequence that patterns and lens are shown on."""
+        return example_of(self.subject, self.report.seed)
+
+    @cached_property
+    def with_role(self) -> tuple[Verdict, ...]:
+        """Heads that have a role, the surest first."""
+        found = [verdict for verdict in self.report.verdicts if verdict.confidence is not None]
+        return tuple(sorted(found, key=lambda verdict: -RANK[verdict.confidence or "contested"]))
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        return self.subject.heads
+
+    @property
+    def names(self) -> list[str]:
+        return [str(head) for head in self.heads]
+
+    @property
+    def marked(self) -> list[Head]:
+        """Heads that have a role."""
+        return [Head.parse(verdict.head) for verdict in self.with_role]
+
+    @property
+    def offset(self) -> int | None:
+        """Distance from query to key at which QK circuits are read (as the weight evidence); None unless rotary."""
+        if self.weights.rotary_base is None:
+            return None
+        battery = self.report.battery
+        return 1 if battery is None else battery.protocol.period - 1
+
+    def generator(self) -> torch.Generator:
+        """A new one from the audit's seed."""
+        return torch.Generator().manual_seed(self.report.seed)
+
+    def flat(self, values: Tensor) -> list[float]:
+        """[layer head] as one list, in the order of `heads`."""
+        return values.flatten().tolist()
+
+    @property
+    def command(self) -> str:
+        """What to type to have the same report again."""
+        words = ["interp", "audit", shlex.quote(str(self.subject.path)), "--seed", str(self.report.seed)]
+        for kind in self.report.skipped:
+            words += ["--skip", kind]
+        return " ".join(words)
+
+    @property
+    def has_own_criteria(self) -> bool:
+        return self.report.criteria != Criteria()
