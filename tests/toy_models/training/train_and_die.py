@@ -6,7 +6,7 @@ whole     one process, not killed
 moments   the nth process dies before its nth call that touches the disk, so that each kind of call is reached
 finish    the same, counted from where the final model is written
 torn      each process dies with a file half-written: the first, later the third, fifth ... it writes
-times     each process is killed by its parent after a random time
+times     each process is killed by its parent after a random time, short beside what the whole run took
 
 Every process is a fork of this one, which has only imported and never computed, so that each starts at once.
 """
@@ -91,8 +91,8 @@ def die_in_file(n: int) -> None:
     MetricsLog.append = append_half  # type: ignore[assignment, method-assign]
 
 
-def train_until_done(folder: Path, kind: str) -> int:
-    """Number of processes that were killed before one came to the end."""
+def train_until_done(folder: Path, kind: str, whole: float) -> int:
+    """Number of processes that were killed before one came to the end; an unbroken run takes `whole` seconds."""
     rng = random.Random(0)
     killed = 0
     while True:
@@ -112,7 +112,7 @@ def train_until_done(folder: Path, kind: str) -> int:
                 os._exit(1)
             os._exit(0)
         if kind == "times":
-            time.sleep(rng.uniform(0.0, 0.1 + 0.05 * killed))
+            time.sleep(rng.uniform(0.0, whole * (0.1 + 0.05 * killed)))
             os.kill(child, signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
         if status == 0:
@@ -124,10 +124,11 @@ def train_until_done(folder: Path, kind: str) -> int:
 
 if __name__ == "__main__":
     importlib.import_module("torch._dynamo")  # each process's first optimiser would, for longer than it trains
-    results = {}
+    results, whole = {}, 0.0
     for kind in sys.argv[2:]:
-        folder = Path(sys.argv[1]) / kind
-        killed = train_until_done(folder, kind)
+        folder, start = Path(sys.argv[1]) / kind, time.monotonic()
+        killed = train_until_done(folder, kind, whole)
+        whole = whole or time.monotonic() - start
         left = sorted(p.name for p in folder.rglob(".*"))
         digest = load_checkpoint(folder).model_hash
         results[kind] = {"killed": killed, "hash": digest, "metrics": metrics_of(folder), "left": left}
