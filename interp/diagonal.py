@@ -1,6 +1,7 @@
 """Does a square table favour its own diagonal? The question behind copying and behind matching tokens."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -28,14 +29,22 @@ class DiagonalScores:
     break more than the question asks, and depends on the basis that the head happens to be written in.
     """
 
-    eigenvalue: Scored
-    """sum(lambda) / sum(|lambda|), -1..1 (Elhage et al. 2021)."""
     cosine: Scored
     """Cosine between the table and the identity, -1..1; the null's mean is 0."""
     top1: Scored
     """Share of rows whose own entry is the (only) largest; the null's mean is `chance`."""
     chance: float
     """1 / number of rows."""
+    table: Factored
+    """The table, in float64, minus its row means."""
+    columns: Int[Tensor, "draw n"]
+    """Which old column is the i-th, as it is and in each draw."""
+
+    @cached_property
+    def eigenvalue(self) -> Scored:
+        """sum(lambda) / sum(|lambda|), -1..1 (Elhage et al. 2021); computed when it is first read."""
+        shares = relabelled_shares(self.table, self.columns)
+        return Scored(shares[0], shares[1:], NULL)
 
     def to_dict(self) -> dict[str, Any]:
         named = {"eigenvalue": self.eigenvalue, "cosine": self.cosine, "top1": self.top1}
@@ -56,27 +65,41 @@ def diagonal_scores(table: Factored, generator: torch.Generator, draws: int = 20
         raise InputError(f"a diagonal is scored with at least 2 rows and 2 draws, got {n} and {draws}")
     A, B = own.A.double(), own.B.double()
     centred = Factored(A, B - B.mean(-1, keepdim=True)).expand(own.batch)
-    largest = unique_argmax(centred)
-    scale = centred.norm() * (n - 1) ** 0.5
     draw = [torch.randperm(n, generator=generator, device=generator.device) for _ in range(draws)]
-    orders = torch.stack([torch.arange(n), *(each.cpu() for each in draw)]).to(A.device)
-    size = n * A.shape[-1] * centred.batch.numel()
-    found = [statistics(centred, largest, scale, each) for each in orders.split(max(1, MOST_AT_ONCE // size))]
-    eigenvalue, cosine, top1 = (torch.cat(each) for each in zip(*found, strict=True))
-    eigen, cos, top = (Scored(x[0], x[1:], NULL) for x in (eigenvalue, cosine, top1))
-    return DiagonalScores(eigen, cos, top, 1 / n)
+    columns = torch.stack([torch.arange(n), *(each.cpu() for each in draw)]).to(A.device)
+    trace, top1 = relabelled_diagonals(centred, columns)
+    cosine = ratio(trace, (centred.norm() * (n - 1) ** 0.5).expand_as(trace))
+    cos, top = (Scored(x[0], x[1:], NULL) for x in (cosine, top1))
+    return DiagonalScores(cos, top, 1 / n, centred, columns)
 
 
-def statistics(
-    table: Factored, largest: Int[Tensor, "*batch n"], scale: Float[Tensor, "*batch"], columns: Int[Tensor, "draw n"]
-) -> tuple[Float[Tensor, "draw *batch"], Float[Tensor, "draw *batch"], Float[Tensor, "draw *batch"]]:
-    """The three statistics of the table whose i-th column is now the old column `columns[draw, i]`, for each draw."""
-    relabelled = table.B[..., columns].movedim(-2, 0)  # draw *batch r n
-    core = relabelled @ table.A
-    trace = core.diagonal(dim1=-2, dim2=-1).sum(-1)
-    shape = (-1, *[1] * len(table.batch), table.shape[-1])
-    top1 = (largest == columns.view(shape)).double().mean(-1)
-    return _eigenvalue_share(core, trace, rounding(table)), ratio(trace, scale.expand_as(trace)), top1
+def relabelled_diagonals(
+    table: Factored, columns: Int[Tensor, "draw n"]
+) -> tuple[Float[Tensor, "draw *batch"], Float[Tensor, "draw *batch"]]:
+    """Trace, and share of rows whose own entry is the only largest, if the i-th column is the old `columns[draw, i]`.
+
+    In one pass over the dense table, by tiles.
+    """
+    draws, n = columns.shape
+    traces, hits = table.A.new_zeros(*table.batch, draws), table.A.new_zeros(*table.batch, draws)
+    for rows in tile_rows(n, max(n, draws) * table.batch.numel(), device=table.A.device):
+        dense, own = table.rows(rows), columns[:, rows].T
+        traces += dense.gather(-1, own.expand(*table.batch, -1, -1)).sum(-2)
+        hits += (unique_argmax(dense).unsqueeze(-1) == own).sum(-2)
+    return traces.movedim(-1, 0), hits.movedim(-1, 0) / n
+
+
+def relabelled_shares(table: Factored, columns: Int[Tensor, "draw n"]) -> Float[Tensor, "draw *batch"]:
+    """`eigenvalue_share` of the relabelled tables: relabelling the columns of B is relabelling the rows of A back."""
+    noise, n = rounding(table), table.shape[-1]
+    if table.rank > n:
+        table = Factored(table.dense(), torch.eye(n).to(table.A)).expand(table.batch)
+    found = []
+    for back in columns.argsort(-1).split(max(1, MOST_AT_ONCE // (n * table.rank * table.batch.numel()))):
+        rows = table.A[..., back.T, :]  # *batch n draw r
+        core = (table.B @ rows.flatten(-2)).unflatten(-1, rows.shape[-2:]).movedim(-2, 0)  # draw *batch r r
+        found.append(_eigenvalue_share(core, noise))
+    return torch.cat(found)
 
 
 def eigenvalue_share(table: Factored) -> Float[Tensor, "*batch"]:
@@ -84,14 +107,12 @@ def eigenvalue_share(table: Factored) -> Float[Tensor, "*batch"]:
 
     The numerator is the trace, which rounding does not disturb as it does the eigenvalues of defective matrices.
     """
-    core = table.B.double() @ table.A.double()
-    return _eigenvalue_share(core, core.diagonal(dim1=-2, dim2=-1).sum(-1), rounding(table))
+    return _eigenvalue_share(table.B.double() @ table.A.double(), rounding(table))
 
 
-def _eigenvalue_share(
-    core: Float[Tensor, "*batch r r"], trace: Float[Tensor, "*batch"], noise: Float[Tensor, "*rest"]
-) -> Float[Tensor, "*batch"]:
+def _eigenvalue_share(core: Float[Tensor, "*batch r r"], noise: Float[Tensor, "*rest"]) -> Float[Tensor, "*batch"]:
     total = torch.linalg.eigvals(core).abs().sum(-1)
+    trace = core.diagonal(dim1=-2, dim2=-1).sum(-1)
     return torch.where(total > noise, ratio(trace, total), 0.0).clamp(-1, 1)
 
 
@@ -117,12 +138,8 @@ def shifted(table: Factored, shift: int) -> Factored:
     return Factored(table.A[..., rows, :], table.B[..., columns])
 
 
-def unique_argmax(table: Factored) -> Int[Tensor, "*batch row"]:
-    """The column of each row's largest entry, by tiles; -1 where several are the largest."""
-    found = []
-    for rows in tile_rows(table.shape[-2], table.shape[-1] * table.batch.numel(), device=table.A.device):
-        dense = table.rows(rows)
-        best, column = dense.max(-1)
-        ties = (dense == best.unsqueeze(-1)).sum(-1) > 1
-        found.append(column.masked_fill(ties, -1))
-    return torch.cat(found, dim=-1)
+def unique_argmax(rows: Float[Tensor, "*batch row column"]) -> Int[Tensor, "*batch row"]:
+    """The column of each row's largest entry; -1 where several are the largest."""
+    best, column = rows.max(-1)
+    ties = (rows == best.unsqueeze(-1)).sum(-1) > 1
+    return column.masked_fill(ties, -1)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
@@ -27,11 +28,11 @@ class Factored:
             raise InputError(
                 f"factors must be [.. m r] and [.. r n], got {list(self.A.shape)} and {list(self.B.shape)}"
             )
-        torch.broadcast_shapes(self.A.shape[:-2], self.B.shape[:-2])
+        broadcast(self.A.shape[:-2], self.B.shape[:-2])
 
     @property
     def batch(self) -> torch.Size:
-        return torch.broadcast_shapes(self.A.shape[:-2], self.B.shape[:-2])
+        return broadcast(self.A.shape[:-2], self.B.shape[:-2])
 
     @property
     def shape(self) -> torch.Size:
@@ -77,7 +78,7 @@ class Factored:
 
     def __sub__(self, other: "Factored") -> "Factored":
         """The difference, with the inner dimensions added up."""
-        batch = torch.broadcast_shapes(self.batch, other.batch)
+        batch = broadcast(self.batch, other.batch)
         x, y = self.expand(batch), other.expand(batch)
         return Factored(torch.cat([x.A, y.A], dim=-1), torch.cat([x.B, -y.B], dim=-2))
 
@@ -130,3 +131,11 @@ class Factored:
 def triangular(matrix: Float[Tensor, "*batch m r"]) -> Float[Tensor, "*batch k r"]:
     """R of the QR decomposition: the matrix up to an orthogonal map of its rows."""
     return torch.linalg.qr(matrix, mode="r").R
+
+
+def broadcast(one: torch.Size, other: torch.Size) -> torch.Size:
+    """The shape of both batches together; numpy's, for `torch.broadcast_shapes` first imports half a second of code."""
+    try:
+        return torch.Size(np.broadcast_shapes(one, other))
+    except ValueError:
+        raise InputError(f"batches of factors must fit each other, got {list(one)} and {list(other)}") from None

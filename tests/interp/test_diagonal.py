@@ -62,6 +62,43 @@ def test_draws_are_the_statistics_of_relabelled_tables(generator):
         assert float(drawn) == pytest.approx(float(computed), abs=1e-9)
 
 
+@pytest.mark.parametrize("n, rank, batch", [(9, 3, ()), (5, 8, (2,)), (6, 6, (2, 3))])
+def test_every_draw_is_the_dense_table_with_its_columns_moved(n, rank, batch, generator):
+    table = random_table(n, rank, generator, *batch)
+    scores = diagonal_scores(table, torch.Generator().manual_seed(5), draws=4)
+    seed = torch.Generator().manual_seed(5)
+    T = table.dense() - table.dense().mean(-1, keepdim=True)
+    for draw in range(4):
+        moved = T[..., torch.randperm(n, generator=seed)]
+        eigenvalues, diagonal = torch.linalg.eigvals(moved), moved.diagonal(dim1=-2, dim2=-1)
+        share = eigenvalues.sum(-1).real / eigenvalues.abs().sum(-1)
+        assert torch.allclose(scores.eigenvalue.draws[draw], share, rtol=0, atol=1e-9)
+        cosine = diagonal.sum(-1) / (torch.linalg.matrix_norm(T) * (n - 1) ** 0.5)
+        assert torch.allclose(scores.cosine.draws[draw], cosine, rtol=0, atol=1e-12)
+        assert torch.equal(scores.top1.draws[draw], (moved.argmax(-1) == torch.arange(n)).double().mean(-1))
+
+
+def test_tables_taken_tile_by_tile_score_the_same(generator, monkeypatch):
+    table = random_table(11, 3, generator, 2)
+    whole = diagonal_scores(table, torch.Generator().manual_seed(5), draws=6)
+    monkeypatch.setattr("interp.diagonal.MOST_AT_ONCE", 1)
+    monkeypatch.setattr("interp.diagonal.tile_rows", lambda n, width, device: torch.arange(n, device=device).split(3))
+    parts = diagonal_scores(table, torch.Generator().manual_seed(5), draws=6)
+    for field in ("eigenvalue", "cosine", "top1"):
+        assert torch.allclose(getattr(parts, field).draws, getattr(whole, field).draws, rtol=0, atol=1e-12)
+        assert torch.allclose(getattr(parts, field).value, getattr(whole, field).value, rtol=0, atol=1e-12)
+
+
+def test_eigenvalues_are_computed_only_where_they_are_read(generator, monkeypatch):
+    table = random_table(6, 2, generator)
+    expected = diagonal_scores(table, torch.Generator().manual_seed(5), draws=3)
+    assert float(expected.eigenvalue.value) != 0
+    monkeypatch.setattr(torch.linalg, "eigvals", None)
+    scores = diagonal_scores(table, torch.Generator().manual_seed(5), draws=3)
+    assert torch.equal(scores.top1.draws, expected.top1.draws)
+    assert torch.equal(scores.cosine.draws, expected.cosine.draws)
+
+
 def test_a_logit_that_all_rows_share_counts_for_nothing(generator):
     common = Factored(torch.ones(6, 1, dtype=torch.float64), torch.arange(6.0, dtype=torch.float64)[None])
     scores = diagonal_scores(common, generator, draws=100)

@@ -102,6 +102,8 @@ def test_float32_factors_keep_float32_answers_with_float64_inside(generator):
 def test_shapes_that_do_not_fit_are_refused(generator):
     with pytest.raises(InputError, match=r"got \[2, 3\] and \[2, 3\]"):
         Factored(torch.zeros(2, 3), torch.zeros(2, 3))
+    with pytest.raises(InputError, match=r"got \[2\] and \[3\]"):
+        Factored(torch.zeros(2, 3, 1), torch.zeros(3, 1, 4))
     wide = factored(3, 2, 4, generator=generator)
     for call in (wide.trace, wide.eigenvalues):
         with pytest.raises(InputError, match="square matrix, got 3 x 4"):
