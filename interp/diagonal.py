@@ -96,9 +96,9 @@ def relabelled_shares(table: Factored, columns: Int[Tensor, "draw n"]) -> Float[
         table = Factored(table.dense(), torch.eye(n).to(table.A)).expand(table.batch)
     found = []
     for back in columns.argsort(-1).split(max(1, MOST_AT_ONCE // (n * table.rank * table.batch.numel()))):
-        rows = table.A[..., back.T, :]  # *batch n draw r
-        core = (table.B @ rows.flatten(-2)).unflatten(-1, rows.shape[-2:]).movedim(-2, 0)  # draw *batch r r
-        found.append(_eigenvalue_share(core, noise))
+        rows = table.A.index_select(-2, back.T.flatten())  # *batch (n draw) r
+        core = table.B @ rows.view(*table.batch, n, -1)  # *batch r (draw r)
+        found.append(_eigenvalue_share(core.unflatten(-1, (len(back), -1)).movedim(-2, 0), noise))
     return torch.cat(found)
 
 
