@@ -6,6 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import einsum
 
+from toy_models.handmade import Edge
+
+TABLES = ("path logit", "path copying", "token matching", "K-matching", "pointer")
+
 
 def run(model, tokens, patterns=None, without=(), reads=None):
     """(logits, patterns, head outputs) of an attention-only model without normalisation, from its stacked weights.
@@ -96,6 +100,60 @@ def composition(model, channel, earlier, later):
     return ((ov @ reader).norm() / (ov.norm() * reader.norm())).item()
 
 
+def maps(model, head):
+    """(QK, OV) of a head as dense matrices, row vectors."""
+    attention, index = model.blocks[head[0]].attn, head[1]
+    return attention.W_Q[index] @ attention.W_K[index].T, attention.W_V[index] @ attention.W_O[index]
+
+
+def path_table(model, heads, source):
+    """source W_OV ... W_OV W_U as a dense matrix."""
+    for head in heads:
+        source = source @ maps(model, head)[1]
+    return source @ model.W_U
+
+
+def eigenvalue_ratio(table):
+    return (table.trace() / torch.linalg.eigvals(table).abs().sum()).item()
+
+
+def table_score(model, quantity, at):
+    """What the tables between tokens (or positions) say, from dense products."""
+    if quantity == "path logit":
+        sources = [model.W_E] if at or model.W_pos is None else [model.W_E, model.W_pos]
+        return max(path_table(model, at, source).abs().max().item() for source in sources)
+    if quantity == "path copying":
+        return eigenvalue_ratio(path_table(model, at, model.W_E))
+    qk = maps(model, at[-1])[0]
+    if quantity == "token matching":
+        return ((model.W_E @ qk @ model.W_E.T).abs().max() / math.sqrt(model.config.d_head)).item()
+    ov = maps(model, at[0])[1]
+    if quantity == "K-matching":
+        return eigenvalue_ratio(model.W_E @ qk @ (model.W_E @ ov).T)
+    pointed = (model.W_pos @ ov @ qk @ model.W_pos.T)[:-1].argmax(-1)
+    return (pointed == torch.arange(1, len(model.W_pos))).double().mean().item()
+
+
+def edges_of(model, heads):
+    """Every pair of a writer and a later reader whose product of dense matrices is not zero but for rounding."""
+    writers = {"token": model.W_E} | ({} if model.W_pos is None else {"position": model.W_pos})
+    readers = {("logits", "logits"): model.W_U}
+    for head in heads:
+        qk, ov = maps(model, head)
+        writers[head] = ov
+        readers |= {(head, "Q"): qk, (head, "K"): qk.T, (head, "V"): ov}
+    return {
+        Edge(source, target, channel)
+        for source, writes in writers.items()
+        for (target, channel), reads in readers.items()
+        if comes_before(source, target) and (writes @ reads).norm() > 1e-10 * writes.norm() * reads.norm()
+    }
+
+
+def comes_before(source, target):
+    return isinstance(source, str) or isinstance(target, str) or source[0] < target[0]
+
+
 @torch.no_grad()
 def measure_all(handmade):
     """[(expected, measured)] for all that the truth states, on the example tokens."""
@@ -105,6 +163,8 @@ def measure_all(handmade):
 
 def measure(handmade, name, at, logits, patterns):
     model, tokens, answers = handmade.model, handmade.example_tokens, handmade.answers
+    if name in TABLES:
+        return table_score(model, name, at)
     if name.endswith("-composition"):
         return composition(model, name[0], *at)
     if name.startswith("order-"):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.toy_models.handmade_measures import composition, measure_all
+from tests.toy_models.handmade_measures import composition, edges_of, measure_all
 from toy_models.config import TransformerConfig
 from toy_models.errors import InputError
 from toy_models.handmade import make, names, transforms, variants
@@ -58,7 +58,41 @@ def test_variants_keep_the_logits_and_every_expected_value_of_their_truth(name, 
     changed = ALIKE[variant](handmade, generator)
     assert_same_logits(handmade.model, changed.model, generator)
     for expected, measured in measure_all(changed):
-        assert abs(measured - expected.value) <= expected.tolerance + 1e-9, (expected, measured)
+        assert expected.holds(measured), (expected, measured)
+
+
+@pytest.mark.parametrize("variant", ALIKE)
+@pytest.mark.parametrize("name", names())
+def test_edges_of_variants_are_those_of_their_truth(name, variant, generator):
+    changed = ALIKE[variant](make(name), generator)
+    with torch.no_grad():
+        assert edges_of(changed.model, changed.truth.roles) == changed.truth.edges
+
+
+@pytest.mark.parametrize("size", [{}, {"d_vocab": 40, "n_ctx": 96}])
+@pytest.mark.parametrize("name", names())
+def test_float32_copies_in_another_basis_keep_to_the_tolerances_they_state(name, size, generator):
+    handmade = variants.in_other_head_bases(make(name, dtype=torch.float32, **size), generator)
+    changed = variants.in_another_basis(handmade, generator)
+    wrong = {(e.quantity, e.at): (e.value, value) for e, value in measure_all(changed) if not e.holds(value)}
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("name", names())
+def test_noise_moves_the_logits_of_every_model_in_proportion_while_it_is_small(name):
+    handmade = make(name)
+    assert moved_by_noise(handmade, 0.0) == 0.0
+    small, twice, large = (moved_by_noise(handmade, scale) for scale in (1e-5, 2e-5, 0.3))
+    assert twice / small == pytest.approx(2, abs=0.02)
+    assert large > 100 * twice
+
+
+def moved_by_noise(handmade, scale):
+    """Root mean square change of the logits; the same draw at every scale."""
+    noisy = variants.with_noise(handmade, torch.Generator().manual_seed(3), scale)
+    with torch.no_grad():
+        difference = noisy.model(handmade.example_tokens) - handmade.model(handmade.example_tokens)
+    return difference.square().mean().sqrt().item()
 
 
 @pytest.mark.parametrize("name", ["induction_k", "induction_q", "two_back"])

@@ -25,6 +25,8 @@ def chain(name: str, summary: str, size: Size, length: int) -> Handmade:
     for head in heads:
         known.add("previous-token", 1.0, head).add("loss without", uniform, head)
         known.add("loss without (patterns held)", uniform, head)
+    runs = [tuple(heads[i:j]) for i in range(length) for j in range(i + 1, length + 1)]
+    known.add_paths({run: size.gain if len(run) == length else 0.0 for run in runs})
     neighbours = itertools.pairwise(heads)
     known.add_compositions(plan, {("V", pair): 1 / math.sqrt(size.d_vocab) for pair in neighbours})
     return finish(name, summary, plan, known, steps_before(repeated_tokens(size), length))

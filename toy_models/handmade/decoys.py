@@ -11,7 +11,7 @@ import torch
 
 from toy_models.errors import InputError
 from toy_models.handmade.blocks import HeadPlan, Move, Plan, Size
-from toy_models.handmade.induction import FIRST, SECOND, previous_token_head
+from toy_models.handmade.induction import FED, FIRST, SECOND, previous_token_head
 from toy_models.handmade.model import (
     NO_ANSWER,
     Expectations,
@@ -46,6 +46,7 @@ def unread_previous_token(size: Size) -> Handmade:
     known.add_orders([math.log(size.d_vocab), copy_loss(size), copy_loss(size)])
     known.add("previous-token", 1.0, FIRST).add("current-token", 1.0, SECOND).add("prefix-matching", 0.0, SECOND)
     known.add("loss without", copy_loss(size), FIRST).add_compositions(plan, {})
+    known.add_paths({**FED, (SECOND,): size.gain})
     summary = "A previous-token head that nobody reads; layer 1 predicts the present token."
     return finish("unread_previous_token", summary, plan, known, repeated_tokens(size))
 
@@ -67,6 +68,8 @@ def no_copy(size: Size, writes: Literal["another token", "nothing"] = "another t
     known.add("previous-token", 1.0, FIRST).add("prefix-matching", 1.0, SECOND)
     known.add("next-token loss without", math.log(size.d_vocab), SECOND)
     known.add_compositions(plan, {("K", (FIRST, SECOND)): 1 / math.sqrt(size.d_vocab)})
+    known.add("K-matching", 1.0, FIRST, SECOND).add("token matching", 0.0, SECOND)
+    known.add_paths({**FED, (SECOND,): size.gain if translate else 0.0}, copying=0.0)
     summary = f"Attention as in induction by K-composition, but the second head writes {writes}."
     return finish("no_copy", summary, plan, known, answers)
 
@@ -80,6 +83,8 @@ def anti_copying(size: Size) -> Handmade:
     known.add("previous-token", 1.0, FIRST).add("prefix-matching", 1.0, SECOND)
     known.add("next-token loss without", math.log(size.d_vocab), SECOND)
     known.add_compositions(plan, {("K", (FIRST, SECOND)): 1 / math.sqrt(size.d_vocab)})
+    known.add("K-matching", 1.0, FIRST, SECOND).add("token matching", 0.0, SECOND)
+    known.add_paths({**FED, (SECOND,): -size.gain})
     summary = "Attention as in induction by K-composition; the second head suppresses the token it attends to."
     return finish("anti_copying", summary, plan, known, torch.full_like(tokens, NO_ANSWER))
 
@@ -96,6 +101,8 @@ def literal_previous(size: Size) -> Handmade:
     known.add("loss without", math.log(size.d_vocab), FIRST).add("loss without", math.log(size.d_vocab), SECOND)
     known.add("loss without (patterns held)", math.log(size.d_vocab), FIRST)
     known.add_compositions(plan, {("V", (FIRST, SECOND)): 1 / math.sqrt(size.d_vocab)})
+    known.add_paths({(FIRST,): 0.0, (SECOND,): 0.0, (FIRST, SECOND): size.gain})
+    known.add("token matching", size.sharpness, SECOND)
     summary = "Key token equals query token, return the previous layer's output: predicts the token before."
     return finish("literal_previous", summary, plan, known, answers)
 
@@ -112,6 +119,8 @@ def literal_current(size: Size) -> Handmade:
     known.add("loss without (patterns held)", math.log(size.d_vocab), FIRST)
     score = 1 / math.sqrt(size.d_vocab)
     known.add_compositions(plan, {("K", (FIRST, SECOND)): score, ("V", (FIRST, SECOND)): score})
+    known.add_paths({(FIRST,): 0.0, (SECOND,): 0.0, (FIRST, SECOND): size.gain})
+    known.add("K-matching", 1.0, FIRST, SECOND).add("token matching", 0.0, SECOND)
     summary = "Match the remembered previous token and return that word: predicts the present token."
     return finish("literal_current", summary, plan, known, present_if_seen(tokens))
 
@@ -129,6 +138,6 @@ def positional(size: Size, period: int | None = None) -> Handmade:
     known.add_orders([math.log(size.d_vocab), copy_loss(size), copy_loss(size)])
     known.add("previous-token", 1.0, FIRST).add("prefix-matching", 1.0, SECOND)
     known.add("loss without", copy_loss(size), FIRST).add("loss without", math.log(size.d_vocab), SECOND)
-    known.add_compositions(plan, {})
+    known.add_compositions(plan, {}).add_paths({**FED, (SECOND,): size.gain}).add("token matching", 0.0, SECOND)
     summary = f"Attends {length - 1} back whatever the tokens are: looks inductive at period {length} only."
     return finish("positional", summary, plan, known, next_in_copy(tokens), tokens=tokens)

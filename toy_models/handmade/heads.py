@@ -25,7 +25,7 @@ def copying_head(
     plan = Plan(size, size.widths(by_token="tok out", by_position="pos"), ((head,),))
     known = Expectations(size, margin).add("accuracy", 1.0).add("loss", copy_loss(size)).add("next-token accuracy", 0.0)
     known.add_orders([math.log(size.d_vocab), copy_loss(size)]).add("loss without", math.log(size.d_vocab), FIRST)
-    known.add("prefix-matching", 0.0, FIRST)
+    known.add("prefix-matching", 0.0, FIRST).add_paths({(FIRST,): size.gain})
     if score:
         known.add(score, 1.0, FIRST)
     return finish(name, summary, plan, known, answers)
@@ -69,6 +69,6 @@ def first_token_sink(size: Size) -> Handmade:
         ((HeadPlan("first-token", (look_at_first(size),)),),),
     )
     known = Expectations(size).add("first-token", 1.0, FIRST).add("next-token loss", math.log(size.d_vocab))
-    known.add("next-token loss without", math.log(size.d_vocab), FIRST)
+    known.add("next-token loss without", math.log(size.d_vocab), FIRST).add_paths({(FIRST,): 0.0})
     answers = repeated_tokens(size).fill_(-1)
     return finish("first_token_sink", "Attends to position 0 and writes nothing.", plan, known, answers)

@@ -31,6 +31,8 @@ from toy_models.handmade.tables import copy, follow_pointer, look_at_copy, look_
 
 RECENCY = 10.0
 FIRST, SECOND = (0, 0), (1, 0)
+FED = {(FIRST,): 0.0, (FIRST, SECOND): 0.0}
+"""The logits of paths through a head that only feeds another one's pattern."""
 
 
 def previous_token_head(size: Size, strength: float = 1.0) -> HeadPlan:
@@ -70,6 +72,8 @@ def induction_k(size: Size) -> Handmade:
     known.add("loss without (patterns held)", copy_loss(size), FIRST)
     known.add("loss without", math.log(size.d_vocab), SECOND)
     known.add_compositions(plan, {("K", (FIRST, SECOND)): 1 / math.sqrt(size.d_vocab)})
+    known.add_paths({**FED, (SECOND,): size.gain}).add("K-matching", 1.0, FIRST, SECOND)
+    known.add("token matching", 0.0, SECOND)
     answers = next_in_copy(repeated_tokens(size))
     return finish("induction_k", "Induction by K-composition.", plan, known, answers, "K")
 
@@ -87,6 +91,8 @@ def induction_q(size: Size, recency: float = RECENCY) -> Handmade:
     known.add("loss without (patterns held)", copy_loss(size), FIRST)
     known.add("loss without", math.log(size.d_vocab), SECOND)
     known.add_compositions(plan, {("Q", (FIRST, SECOND)): 1 / math.sqrt(size.n_ctx)})
+    known.add_paths({**FED, (SECOND,): size.gain}).add("pointer", 1.0, FIRST, SECOND)
+    known.add("token matching", 0.0, SECOND)
     answers = next_in_copy(repeated_tokens(size))
     return finish("induction_q", "Induction by Q-composition: pointer arithmetic.", plan, known, answers, "Q")
 
@@ -112,12 +118,15 @@ def induction_both(size: Size, recency: float = RECENCY) -> Handmade:
     for index in range(2):
         known.add("prefix-matching", 0.0, (0, index)).add("prefix-matching", 1.0, (1, index))
         known.add("loss without", even_attention_loss(size, strength=0.5, sure=0.5), (0, index))
-        known.add("loss without", copy_loss(size, 0.5), (1, index))
+        known.add("loss without (patterns held)", copy_loss(size), (0, index))
+        known.add("loss without", copy_loss(size, 0.5), (1, index)).add("token matching", 0.0, (1, index))
     known.add("loss without", even_attention_loss(size), (0, 0), (0, 1))
     known.add("loss without", math.log(size.d_vocab), (1, 0), (1, 1))
     known.add_compositions(
         plan, {("K", ((0, 0), (1, 0))): 1 / math.sqrt(size.d_vocab), ("Q", ((0, 1), (1, 1))): 1 / math.sqrt(size.n_ctx)}
     )
+    known.add("K-matching", 1.0, (0, 0), (1, 0)).add("pointer", 1.0, (0, 1), (1, 1))
+    known.add_paths({((1, 0),): size.gain / 2, ((1, 1),): size.gain / 2} | {((0, i),): 0.0 for i in range(2)})
     summary = "Induction twice over, by K-composition and by Q-composition in different heads."
     return finish("induction_both", summary, plan, known, next_in_copy(repeated_tokens(size)), "K and Q")
 
@@ -136,9 +145,11 @@ def induction_shared(size: Size, share: Literal["strength", "tokens"] = "strengt
     for index, loss in enumerate(losses_without_a_feed(size, share)):
         known.add("previous-token", 1.0, (0, index)).add("loss without", loss, (0, index))
         known.add("loss without (patterns held)", copy_loss(size), (0, index))
+        known.add("K-matching", 1.0, (0, index), SECOND)
     known.add("loss without", even_attention_loss(size), (0, 0), (0, 1))
     score = 1 / math.sqrt(size.d_vocab)
     known.add_compositions(plan, {("K", ((0, 0), SECOND)): score, ("K", ((0, 1), SECOND)): score})
+    known.add_paths({(SECOND,): size.gain} | {((0, i),): 0.0 for i in range(2)}).add("token matching", 0.0, SECOND)
     summary = f"Induction by K-composition with two previous-token heads that share the work by {share}."
     return finish("induction_shared", summary, plan, known, next_in_copy(repeated_tokens(size)), "K")
 
@@ -163,5 +174,6 @@ def induction_smeared(size: Size, smear: float = -40.0) -> Handmade:
     known = Expectations(size).add("accuracy", 1.0).add("loss", copy_loss(size)).add("next-token accuracy", 1.0)
     known.add_orders([math.log(size.d_vocab), copy_loss(size)])
     known.add("prefix-matching", 1.0, FIRST).add("loss without", math.log(size.d_vocab), FIRST)
+    known.add_paths({(FIRST,): size.gain}).add("token matching", size.sharpness, FIRST)
     summary = "Induction in one layer with smeared keys and no positions: nothing to compose with."
     return finish("induction_smeared", summary, plan, known, next_in_copy(repeated_tokens(size)), "smeared keys")

@@ -115,6 +115,14 @@ class Expectations:
             self.add(f"order-{order} loss", loss)
         return self
 
+    def add_paths(self, logits: Mapping[tuple[HeadIndex, ...], float], copying: float | None = None) -> "Expectations":
+        """Signed logits by path, the direct path's being 0; path copying is their sign unless it is given."""
+        for heads, logit in ({(): 0.0} | dict(logits)).items():
+            self.add("path logit", abs(logit), *heads)
+            if logit:
+                self.add("path copying", math.copysign(1.0, logit) if copying is None else copying, *heads)
+        return self
+
     def add_compositions(self, plan: Plan, scores: Mapping[tuple[str, Pair], float]) -> "Expectations":
         """The scores given by (channel, (earlier, later)); 0 for all other pairs of heads that read and write."""
         live = [at for at, head in plan.heads() if head.matches and head.moves]

@@ -35,7 +35,8 @@ def skip_trigram(size: Size, table: Table = KEEP) -> Handmade:
     tokens, answers = example(entries, len({word for entry in table for word in entry}) + 1)
     loss = mean_loss(size, entries, write)
     known = Expectations(size, margin=0.5).add("loss", loss).add_orders([math.log(size.d_vocab), loss])
-    known.add("loss without", math.log(size.d_vocab), FIRST)
+    known.add("loss without", math.log(size.d_vocab), FIRST).add("token matching", size.sharpness, FIRST)
+    known.add("path logit", 0.0).add("path logit", size.gain, FIRST)
     summary = "Skip-trigrams " + ", ".join(f"{a}..{b}→{c}" for a, b, c in table) + " and those that follow from them."
     return finish("skip_trigram", summary, plan, known, answers, tokens=tokens, labels=labels)
 

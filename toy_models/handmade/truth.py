@@ -55,6 +55,13 @@ class Expected:
     - duplicate-token: mean over repeated positions of the mass on earlier copies of the present token
     - prefix-matching: mean over repeated positions of the mass on tokens that follow an earlier copy
     - Q-, K-, V-composition: the Frobenius ratios of Elhage et al. 2021
+    - path logit: largest |logit| in the table W_E W_OV ... W_OV W_U of the path through the named heads, earliest first
+      (of two or more, a virtual head's); with no heads the direct path's, the larger one of W_E W_U and W_pos W_U
+    - path copying: sum(lambda) / sum(|lambda|) of the same table
+    - token matching: largest |score| of W_E W_QK W_E^T / sqrt(d_head), what a head makes of tokens by itself
+    - K-matching, at (earlier, later): sum(lambda) / sum(|lambda|) of the K term W_E W_QK (W_E W_OV)^T
+    - pointer, at (earlier, later): share of positions p (the last left out) for which row p of the Q term
+      (W_pos W_OV) W_QK W_pos^T is largest at p + 1
     """
 
     quantity: str
