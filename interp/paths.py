@@ -1,0 +1,224 @@
+"""The logits as a sum over all paths: direct, through one head, and through virtual heads of every order.
+
+With attention patterns and normalisation scales held at the values they had (Elhage et al. 2021, "A Mathematical
+Framework for Transformer Circuits"), for sources x (token, position, biases, MLP outputs) and chains of heads in
+ascending layers,
+
+    logit[t] = sum_x sum_chains  (A_k ... A_1 x W_V^1 W_O^1 ... W_V^k W_O^k) W_U[:, t]       (+ biases)
+
+each read divided by its scale. Patterns are themselves made of paths: see `interp.score_paths`.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from einops import einsum
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from interp.attribution import check_targets
+from interp.errors import InputError
+from interp.frozen import FrozenRun, freeze
+from interp.path import Path, checked_chain
+from interp.predictions import scored_predictions
+from interp.stats import Estimates, bootstrap_intervals
+from interp.streams import MEMORY, Extent, entering, parts_of, path_counts, walk
+
+__all__ = ["LogitPaths", "Path", "checked_chain", "logit_paths", "logit_paths_of"]
+
+Key = TypeVar("Key", bound=Hashable)
+Progress = Callable[[Sequence[slice]], Iterable[slice]]
+"""Wraps the parts of the batch as they are worked on, as tqdm does."""
+
+
+@dataclass(frozen=True, eq=False)
+class LogitPaths:
+    """What every path adds to the logit of the target tokens at each position."""
+
+    paths: tuple[Path, ...]
+    targets: Int[Tensor, "batch pos"]
+    positions: tuple[int, ...]
+    """Where the logits stand."""
+    logit: Float[Tensor, "path batch pos"]
+    """Part of the target's logit, nats."""
+    relative: Float[Tensor, "path batch pos"]
+    """Part of the target's logit minus the mean logit of the vocabulary: what the softmax can see."""
+    remainder: Float[Tensor, "batch pos"]
+    """The model's logit minus the sum of the parts: rounding if `complete`, else also what was pruned."""
+    relative_remainder: Float[Tensor, "batch pos"]
+    complete: bool
+    """Whether every path was followed to its end."""
+    largest_logit: float
+    """The model's largest absolute logit: `remainder` is to be compared with it."""
+
+    @property
+    def error(self) -> float:
+        """Largest absolute remainder as a share of the largest absolute logit."""
+        return float(self.remainder.abs().max()) / max(self.largest_logit, torch.finfo(self.logit.dtype).tiny)
+
+    def __getitem__(self, path: Path) -> Float[Tensor, "batch pos"]:
+        """`relative` of one path; `InputError` if it is not among them."""
+        if path not in self.paths:
+            raise InputError(f"there is no path {path}; there are {', '.join(map(str, self.paths[:3]))} ...")
+        return self.relative[self.paths.index(path)]
+
+    def grouped(self, key: Callable[[Path], Key]) -> dict[Key, Float[Tensor, "batch pos"]]:
+        """`relative` summed over the paths that share a key: `lambda path: path.order`, `lambda path: path.heads`."""
+        found: dict[Key, list[int]] = {}
+        for i, path in enumerate(self.paths):
+            found.setdefault(key(path), []).append(i)
+        return {each: self.relative[index].sum(0) for each, index in found.items()}
+
+    def mean(
+        self,
+        generator: torch.Generator,
+        scored: Bool[Tensor, "batch position"] | None = None,
+        key: Callable[[Path], Key] | None = None,
+        level: float = 0.95,
+    ) -> dict[Path | Key, Any]:
+        """`relative` averaged over (scored) positions and sequences, with bootstrap intervals over sequences.
+
+        For each path, or for each `key` of `grouped`: an `Estimate`. `scored` marks the tokens that count, as in
+        `direct_logit_attribution`: [batch pos] of `targets`. Raises `InputError` unless two sequences have one.
+        """
+        groups: dict[Any, Tensor] = self.grouped(key if key is not None else lambda path: path)  # type: ignore[arg-type]
+        estimates = self._estimates(torch.stack(list(groups.values())), generator, scored, level)
+        return {name: estimates[i] for i, name in enumerate(groups)}
+
+    def _estimates(self, values: Tensor, generator: torch.Generator, scored: Tensor | None, level: float) -> Estimates:
+        mask = torch.ones_like(self.targets, dtype=torch.bool) if scored is None else scored.to(self.targets.device)
+        if mask.shape != self.targets.shape:
+            raise InputError(f"scored must have the targets' shape {list(self.targets.shape)}, got {list(mask.shape)}")
+        kept = mask.any(1)
+        if int(kept.sum()) < 2:
+            raise InputError("an interval needs at least 2 sequences with a scored position")
+        weight = mask[kept].to(values) / mask[kept].sum(1, keepdim=True).to(values)
+        return bootstrap_intervals((values[:, kept] * weight).sum(2).T, generator, level)
+
+
+def logit_paths(
+    model: nn.Module,
+    tokens: Int[Tensor, "batch pos"],
+    targets: Int[Tensor, "sample reading"] | None = None,
+    positions: Sequence[int] | None = None,
+    *,
+    order: int | None = None,
+    most: int | None = None,
+    split: bool = True,
+    memory: int = MEMORY,
+    progress: Progress = iter,
+) -> LogitPaths:
+    """Run the model once and take the logits of `targets` apart into paths: `logit_paths_of` its frozen run.
+
+    `targets[b, i]` is read at position `positions[i]`. Without targets they are the tokens that come next; without
+    positions, all that have a target, from 0 on.
+    """
+    run = freeze(model, tokens)
+    return logit_paths_of(
+        run, targets, positions, order=order, most=most, split=split, memory=memory, progress=progress
+    )
+
+
+@torch.no_grad()
+def logit_paths_of(
+    run: FrozenRun,
+    targets: Int[Tensor, "sample reading"] | None = None,
+    positions: Sequence[int] | None = None,
+    *,
+    order: int | None = None,
+    most: int | None = None,
+    split: bool = True,
+    memory: int = MEMORY,
+    progress: Progress = iter,
+) -> LogitPaths:
+    """Each path's part in the logits of `targets`; the parts add up to the model's logits (see `remainder`).
+
+    `order` bounds the heads in a chain, `most` how many chains of each layer are extended by later heads (the
+    largest); the remainder then says what is missing. With `split`, token, position, biases and MLPs are sources of
+    their own, else one ("all"). Biases are accounted for: a chain's "bias" is what the b_V of its first head and the
+    b_O before it send down the chain, the direct one holds b_O and b_U. `memory` bounds the bytes held at once;
+    `progress` wraps the parts of the batch, as tqdm does.
+    Raises `InputError` for targets or positions that are not there, and for chains that do not fit the memory.
+    """
+    at, targets = readings(run, targets, positions)
+    extent = Extent(order, most, split)
+    parts = parts_of(run, extent, None, memory)
+    check_size(run, extent, targets, memory)
+    found = [read_out(run.select(rows), targets[rows], at, extent) for rows in progress(parts)]
+    paths = found[0][0]
+    values = torch.cat([each for _, each in found], dim=1)
+    logit, mean = values[..., 0], values[..., 1]
+    seen = run.logits[:, at]
+    wanted = seen.gather(-1, targets[..., None])[..., 0]
+    return LogitPaths(
+        paths,
+        targets,
+        tuple(at),
+        logit,
+        logit - mean,
+        wanted - logit.sum(0),
+        wanted - seen.mean(-1) - (logit - mean).sum(0),
+        all(new == extended for new, extended in path_counts(run, extent)[:-1]) and is_deep_enough(run, extent),
+        float(run.logits.abs().max()),
+    )
+
+
+def is_deep_enough(run: FrozenRun, extent: Extent) -> bool:
+    return extent.order is None or extent.order >= run.n_layers
+
+
+def readings(
+    run: FrozenRun, targets: Int[Tensor, "sample reading"] | None, positions: Sequence[int] | None
+) -> tuple[list[int], Int[Tensor, "sample reading"]]:
+    """Positions and targets, checked; what was left out filled in."""
+    length = run.tokens.shape[1]
+    if targets is None and positions is None:
+        scored_predictions(run.tokens, None)
+        positions = range(length - 1)
+    at = list(range(targets.shape[1] if targets is not None else 0) if positions is None else positions)
+    last = length if targets is not None else length - 1
+    if not at or any(isinstance(p, bool) or not 0 <= p < last for p in at):
+        wanted = "" if targets is not None else " that have a next token"
+        raise InputError(f"positions must be some of 0..{last - 1}{wanted}, got {at}")
+    if targets is None:
+        return at, run.tokens[:, [p + 1 for p in at]]
+    check_targets(run.weights, run.tokens, targets)
+    if targets.shape[1] != len(at):
+        raise InputError(f"there are targets for {targets.shape[1]} positions, but {len(at)} positions")
+    return at, targets.to(run.tokens.device)
+
+
+def check_size(run: FrozenRun, extent: Extent, targets: Tensor, memory: int) -> None:
+    """`InputError` if the result itself is too large."""
+    n = sum(new for new, _ in path_counts(run, extent))
+    size = 2 * n * targets.numel() * run.logits.element_size()
+    if size > memory:
+        raise InputError(
+            f"the parts of {n} paths at {targets.numel()} positions take {size / 1e9:.3g} GB, more than "
+            f"{memory / 1e9:.3g} GB: read fewer positions, or bound the paths with order="
+        )
+
+
+def read_out(
+    run: FrozenRun, targets: Tensor, at: list[int], extent: Extent
+) -> tuple[tuple[Path, ...], Float[Tensor, "path batch pos two"]]:
+    """Every path along the target's direction, and along the vocabulary's mean."""
+    w = run.weights
+    columns = torch.stack([w.W_U.T[targets], w.W_U.mean(1).expand(*targets.shape, -1)], dim=2)
+    direction = columns / run.final_scale[:, at, None, None]  # batch pos two d_model
+    paths, parts = [], []
+    for source, x in entering(run, None, extent.split).items():
+        part = einsum(x[:, at], direction, "batch pos m, batch pos two m -> batch pos two")
+        if source == ("bias" if extent.split else "all"):
+            part = part + torch.stack([w.b_U[targets], w.b_U.mean().expand_as(targets)], dim=-1)
+        paths.append(Path(source))
+        parts.append(part[None])
+    for streams in walk(run, extent):
+        for stream in streams:
+            reads = einsum(w.W_O[stream.head], direction, "d m, batch pos two m -> batch pos two d")
+            z = stream.z if len(at) == stream.z.shape[1] else stream.z[:, at]
+            parts.append(einsum(z, reads, "batch pos path d, batch pos two d -> path batch pos two"))
+            paths += stream.paths
+    return tuple(paths), torch.cat(parts)
