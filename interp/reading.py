@@ -44,7 +44,7 @@ def check_finite(tensors: Mapping[str, Tensor]) -> None:
 
 def read_ours(model: Any) -> TransformerWeights:
     config = model.config
-    check_finite({name: tensor.detach() for name, tensor in model.named_parameters()})
+    check_finite(model.state_dict())
     matrices = ("W_E", "W_Q", "W_K", "W_V", "W_O", "W_U", "b_Q", "b_K", "b_V", "b_O", "b_U")
     read: dict[str, Any] = {name: copy(getattr(model, name)) for name in matrices}
     blocks, rotary = list(model.blocks), config.positions == "rotary"

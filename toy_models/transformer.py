@@ -25,6 +25,7 @@ from toy_models.config import TransformerConfig
 from toy_models.errors import InputError
 from toy_models.hook_point import HookPoint
 from toy_models.norm import make_norm, normalise
+from toy_models.qkv import NamedQKV
 from toy_models.stacked import StackedWeights
 
 
@@ -49,9 +50,15 @@ class Transformer(StackedWeights, nn.Module):
         self.initialise(generator)
 
     def initialise(self, generator: torch.Generator | None) -> None:
-        for name, parameter in self.named_parameters():
-            if name.rsplit(".", 1)[-1].startswith("W_") and not parameter.is_meta:
-                nn.init.normal_(parameter, std=self.config.initial_std, generator=generator)
+        for name, tensor in self.trained_tensors().items():
+            if name.rsplit(".", 1)[-1].startswith("W_") and not tensor.is_meta:
+                drawn = torch.empty(tensor.shape).normal_(std=self.config.initial_std, generator=generator)
+                tensor.copy_(drawn)
+
+    def trained_tensors(self) -> dict[str, Tensor]:
+        """The parameters as the state dict has them, W_Q, W_K and W_V apart: views, to read or to write into."""
+        fixed = dict(self.named_buffers())
+        return {name: tensor for name, tensor in self.state_dict().items() if name not in fixed}
 
     def forward(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_vocab"]:
         self.check_tokens(tokens)
@@ -154,22 +161,18 @@ class Block(nn.Module):
         return x if added is None else x + added.unsqueeze(2)
 
 
-class Attention(nn.Module):
+class Attention(NamedQKV):
+    """Reads q, k and v of all heads by one product with W_QKV; `W_Q [head d_model d_head]` and so on are its parts."""
+
     cos: Tensor
     sin: Tensor
 
     def __init__(self, config: TransformerConfig):
         super().__init__()
         self.n_heads, self.d_head = config.n_heads, config.d_head
-        shape_in = (config.n_heads, config.d_model, config.d_head)
-        self.W_Q = nn.Parameter(torch.empty(shape_in))
-        self.W_K = nn.Parameter(torch.empty(shape_in))
-        self.W_V = nn.Parameter(torch.empty(shape_in))
+        self.W_QKV = nn.Parameter(torch.empty(3, config.n_heads, config.d_head, config.d_model))
         self.W_O = nn.Parameter(torch.empty(config.n_heads, config.d_head, config.d_model))
-        per_head = (config.n_heads, config.d_head)
-        self.b_Q = nn.Parameter(torch.zeros(per_head)) if config.biases else None
-        self.b_K = nn.Parameter(torch.zeros(per_head)) if config.biases else None
-        self.b_V = nn.Parameter(torch.zeros(per_head)) if config.biases else None
+        self.b_QKV = nn.Parameter(torch.zeros(3, config.n_heads, config.d_head)) if config.biases else None
         self.b_O = nn.Parameter(torch.zeros(config.d_model)) if config.biases else None
         self.hook_q = HookPoint("batch pos head d_head")
         self.hook_k = HookPoint("batch pos head d_head")
@@ -205,9 +208,9 @@ class Attention(nn.Module):
 
     def project_together(self, x: Tensor) -> tuple[Tensor, ...]:
         """q, k and v of one input by one matrix product."""
-        biases: list[Tensor] = [b for b in (self.b_Q, self.b_K, self.b_V) if b is not None]
-        W, b = torch.cat([self.W_Q, self.W_K, self.W_V]), torch.cat(biases) if biases else None
-        return project(x, W, b).unflatten(2, (3, self.n_heads)).unbind(2)
+        b = None if self.b_QKV is None else self.b_QKV.flatten()
+        out = F.linear(x, self.W_QKV.flatten(0, 2), b)
+        return out.view(*x.shape[:2], 3, self.n_heads, self.d_head).unbind(2)
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """pattern @ v: by the fused kernel, or step by step when scores or pattern are watched."""

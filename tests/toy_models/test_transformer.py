@@ -38,8 +38,8 @@ def random_model(generator, **options):
     """Every parameter drawn at random, so that none hides behind its initial value."""
     model = Transformer(TransformerConfig(**(SMALL | options)), generator)
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.7)
+        for tensor in model.trained_tensors().values():
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.7)
     return model
 
 

@@ -145,7 +145,7 @@ def add_noise(model: Transformer, scale: float, generator: torch.Generator) -> T
     if not (math.isfinite(scale) and scale >= 0):
         raise InputError(f"scale must be 0 or above, got {scale}")
     state = copied_state(model)
-    for name, _ in model.named_parameters():
+    for name in model.trained_tensors():
         if last(name).startswith("W_"):
             value = state[name]
             size = value.square().mean(dim=(-2, -1), keepdim=True).sqrt()

@@ -24,9 +24,7 @@ def test_only_matrices_decay():
     assert decaying["weight_decay"] == 0.1
     assert others["weight_decay"] == 0.0
     assert {names[id(p)].rsplit(".", 1)[-1][:2] for p in decaying["params"]} == {"W_"}
-    assert {names[id(p)].rsplit(".", 1)[-1] for p in others["params"]} == {
-        *("w", "b", "b_Q", "b_K", "b_V", "b_O", "b_U", "smear")
-    }
+    assert {names[id(p)].rsplit(".", 1)[-1] for p in others["params"]} == {*("w", "b", "b_QKV", "b_O", "b_U", "smear")}
     assert [is_matrix(n) for n in ("embed.W_E", "blocks.0.ln1.w", "blocks.0.attn.smear")] == [True, False, False]
 
 
