@@ -33,6 +33,8 @@ Text = Annotated[str | None, _optional("TEXT", lambda words: words[0])]
 Tokens = Annotated[tuple[int, ...] | None, _optional("N [N ...]", _numbers, "*")]
 HeadNames = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="HEAD", help=HEAD_HELP)]
 Expectations = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="ROLE[:N]")]
+HandmadeName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]")]
+HandmadeOptions = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=VALUE")]
 Kinds = Annotated[tuple[Literal["weights", "behaviour", "causal"], ...], tyro.conf.UseAppendAction]
 
 
@@ -140,6 +142,48 @@ class Train(Common):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Handmade(Common):
+    """Write a model whose circuit is known, its weights set by hand; without a NAME, list them."""
+
+    name: HandmadeName = ""
+    """Which model; without it, all are listed."""
+    out: Folder = None
+    """Folder of the checkpoint, which must be new or empty; runs/NAME if left out."""
+    d_vocab: int = 16
+    """Tokens, the first of which begins every sequence."""
+    n_ctx: int = 34
+    """Longest sequence."""
+    sharpness: float = 40.0
+    """Attention score of a match; no match scores 0."""
+    gain: float = 12.0
+    """Logit of a token copied with full attention."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Of the weights on disk."""
+    option: HandmadeOptions = ()
+    """An option of this model alone, as in by=3 for shift_by; may be repeated."""
+    noise: float = 0.0
+    """Gaussian noise on every weight matrix, as a share of its root mean square entry; comes before the changes below,
+    which leave alone what the model computes."""
+    idle: int = 0
+    """So many heads of zeros added to each layer."""
+    permute: bool = False
+    """Heads of each layer in a random order."""
+    head_basis: bool = False
+    """Queries and keys, and values, of each head in another random basis."""
+    basis: bool = False
+    """Residual stream in another random basis, which moves raw composition scores."""
+    seed: int = 0
+    """Decides noise, order and bases."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.noise < float("inf"):
+            raise InputError(f"--noise must be 0 or above, got {self.noise}")
+        if self.idle < 0:
+            raise InputError(f"--idle must be 0 or above, got {self.idle}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class OnModel(Common):
     """Options of the commands that read a model."""
 
@@ -214,5 +258,5 @@ class Lens(OnSequence):
 
 
 COMMANDS: dict[str, type[Common]] = {
-    kind.__name__.lower(): kind for kind in (Demo, Train, Audit, Heads, Patterns, Circuits, Composition, Lens)
+    kind.__name__.lower(): kind for kind in (Demo, Train, Handmade, Audit, Heads, Patterns, Circuits, Composition, Lens)
 }

@@ -9,7 +9,7 @@ through the changes of `transforms`: another basis, permuted or idle heads, nois
 """
 
 from toy_models.handmade.blocks import Size
-from toy_models.handmade.catalogue import make, names
+from toy_models.handmade.catalogue import make, make_from_text, names
 from toy_models.handmade.model import Handmade, repeated_tokens
 from toy_models.handmade.truth import ROLES, Edge, Expected, Truth
 
@@ -21,6 +21,7 @@ __all__ = [
     "Size",
     "Truth",
     "make",
+    "make_from_text",
     "names",
     "repeated_tokens",
 ]

@@ -1,9 +1,8 @@
 """All handmade models by name."""
 
 import difflib
-import types
-from collections.abc import Callable
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from toy_models.errors import InputError
 from toy_models.handmade.blocks import Size
@@ -20,6 +19,7 @@ from toy_models.handmade.decoys import (
 from toy_models.handmade.heads import current_token, duplicate_token, first_token_sink, previous_token, shift_by
 from toy_models.handmade.induction import induction_both, induction_k, induction_q, induction_shared, induction_smeared
 from toy_models.handmade.model import Handmade
+from toy_models.handmade.options import all_options, check_kind, own_options, read_option
 from toy_models.handmade.skip_trigram import skip_trigram
 
 BUILDERS: dict[str, Callable[..., Handmade]] = {
@@ -58,27 +58,32 @@ def make(name: str, **options: Any) -> Handmade:
     Options of every model: `d_vocab` (16), `n_ctx` (34), `sharpness` (40), `gain` (12) and `dtype` (float64); some
     have their own. `InputError` on an unknown name or option, or a value that cannot work.
     """
-    if name not in BUILDERS:
-        near = difflib.get_close_matches(name, BUILDERS, n=3) or list(BUILDERS)
-        raise InputError(f"no handmade model is called {name!r}; try {', '.join(near)}")
-    of_size, own = get_type_hints(Size), get_type_hints(BUILDERS[name])
-    kinds = {key: kind for key, kind in (of_size | own).items() if key not in ("size", "return")}
+    builder = find(name)
+    kinds, own = all_options(builder), own_options(builder)
     for key, value in options.items():
         if key not in kinds:
             raise InputError(f"{name} has no option {key!r}; it has {', '.join(sorted(kinds))}")
         check_kind(key, value, kinds[key])
-    size = Size(**{key: value for key, value in options.items() if key in of_size})
-    return BUILDERS[name](size, **{key: value for key, value in options.items() if key not in of_size})
+    size = Size(**{key: value for key, value in options.items() if key not in own})
+    return builder(size, **{key: value for key, value in options.items() if key in own})
 
 
-def check_kind(key: str, value: Any, kind: Any) -> None:
-    """`InputError` unless a number or a word is of the kind that an option asks for."""
-    kinds = get_args(kind) if get_origin(kind) is types.UnionType else (kind,)
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise InputError(f"{key} must be one of {', '.join(map(repr, get_args(kind)))}, got {value!r}")
-    elif int in kinds or float in kinds:
-        allowed = tuple(kinds) + ((int,) if float in kinds else ())
-        if isinstance(value, bool) or not isinstance(value, allowed):
-            what = "a number" if float in kinds else "a whole number"
-            raise InputError(f"{key} must be {what}, got {value!r}")
+def make_from_text(name: str, words: Mapping[str, str], **options: Any) -> Handmade:
+    """`make` with the model's own options given as text, besides those of every model.
+
+    `InputError` as in `make`, and for text that names an option of every model.
+    """
+    kinds = own_options(find(name))
+    for key in words:
+        if key not in kinds:
+            has = f"its own are {', '.join(kinds)}" if kinds else "it has none of its own"
+            raise InputError(f"{name} has no option {key!r}; {has}")
+    return make(name, **options, **{key: read_option(key, text, kinds[key]) for key, text in words.items()})
+
+
+def find(name: str) -> Callable[..., Handmade]:
+    """The function that builds the model of a name; `InputError` with the nearest names if there is none."""
+    if name not in BUILDERS:
+        near = difflib.get_close_matches(name, BUILDERS, n=3) or list(BUILDERS)
+        raise InputError(f"no handmade model is called {name!r}; try {', '.join(near)}")
+    return BUILDERS[name]

@@ -79,7 +79,8 @@ def with_idle_heads(handmade: Handmade, extra: int = 1) -> Handmade:
     model = add_idle_heads(handmade.model, extra)
     config = handmade.model.config
     added = {(layer, config.n_heads + i): "idle" for layer in range(config.n_layers) for i in range(extra)}
-    return carried(handmade, model, f"{extra} idle heads added to each layer.", roles={**handmade.truth.roles, **added})
+    remark = f"{extra} idle head{'s' * (extra > 1)} added to each layer."
+    return carried(handmade, model, remark, roles={**handmade.truth.roles, **added})
 
 
 def with_noise(handmade: Handmade, generator: torch.Generator, scale: float) -> Handmade:
