@@ -98,7 +98,7 @@ def relabelled_shares(table: Factored, columns: Int[Tensor, "draw n"]) -> Float[
     for back in columns.argsort(-1).split(max(1, MOST_AT_ONCE // (n * table.rank * table.batch.numel()))):
         rows = table.A.index_select(-2, back.T.flatten())  # *batch (n draw) r
         core = table.B @ rows.view(*table.batch, n, -1)  # *batch r (draw r)
-        found.append(_eigenvalue_share(core.unflatten(-1, (len(back), -1)).movedim(-2, 0), noise))
+        found.append(core_share(core.unflatten(-1, (len(back), -1)).movedim(-2, 0), noise))
     return torch.cat(found)
 
 
@@ -107,10 +107,12 @@ def eigenvalue_share(table: Factored) -> Float[Tensor, "*batch"]:
 
     The numerator is the trace, which rounding does not disturb as it does the eigenvalues of defective matrices.
     """
-    return _eigenvalue_share(table.B.double() @ table.A.double(), rounding(table))
+    return core_share(table.B.double() @ table.A.double(), rounding(table))
 
 
-def _eigenvalue_share(core: Float[Tensor, "*batch r r"], noise: Float[Tensor, "*rest"]) -> Float[Tensor, "*batch"]:
+def core_share(core: Float[Tensor, "*batch r r"], noise: Float[Tensor, "*rest"]) -> Float[Tensor, "*batch"]:
+    """`eigenvalue_share` of a table with these eigenvalues; 0 where they add up to no more than `noise`."""
+    core = core.double()
     total = torch.linalg.eigvals(core).abs().sum(-1)
     trace = core.diagonal(dim1=-2, dim2=-1).sum(-1)
     return torch.where(total > noise, ratio(trace, total), 0.0).clamp(-1, 1)
