@@ -9,31 +9,64 @@ identity, which holds for traces, does not hold for Frobenius norms: an early fi
 
 These scores belong to the weights as they stand (biases, positions and the scale of a normalisation are not in them)
 and depend on the basis of the residual stream, which nothing fixes in a model without normalisation: there, read
-`interp.token_composition` instead. Being far from a null is not being part of a circuit.
+`Composition.in_tokens` instead. Being far from a null is not being part of a circuit.
+
+This is the public place. Its parts are `composition_scores` (the ratios), `composition_law` and `composition_draws`
+(the null), `composition_terms` (token space), `composition_pieces` (rank-1 pieces) and, on top, `composition_edges`
+(all kinds at once).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.composition_draws import ROTATED, SAMPLED, rotated_scores, sampled_scores
+from interp.composition_kinds import Kind, check_kind, checked_offsets, is_pair, needs_offset
+from interp.composition_law import RotationLaw, spectrum
+from interp.composition_p_values import rotation_p_values
+from interp.composition_pieces import Piece, Pieces, composition_pieces
+from interp.composition_scores import (
+    composition_by_offset,
+    composition_scores,
+    left_factors,
+    pair_scores,
+    right_factors,
+)
+from interp.composition_terms import TermScores, term_scores
 from interp.errors import InputError
-from interp.factored import triangular
 from interp.scored import Scored, without_nan
 from interp.stats import Null, null_summary
 from interp.transformer_weights import TransformerWeights
 
-Kind = Literal["Q", "K", "V"]
+__all__ = [
+    "Composition",
+    "Kind",
+    "Piece",
+    "Pieces",
+    "RotationLaw",
+    "TermScores",
+    "check_kind",
+    "composition",
+    "composition_by_offset",
+    "composition_pieces",
+    "composition_scores",
+    "rotated_scores",
+    "sampled_scores",
+    "spectrum",
+    "term_scores",
+]
 
-ROTATED = "the same two matrices with a random (Haar) rotation of the residual stream between them"
-SAMPLED = "matrices of the same shapes with independent normal entries"
 FREE_BASIS = (
     "nothing fixes the basis of this model's residual stream (it has no normalisation), so these scores would change "
-    "under a change of basis that leaves the model's function alone; read composition in token space instead"
+    "under a change of basis that leaves the model's function alone; read the eigenvalue score of the {kind}-term in "
+    "token space instead, which would not"
 )
+EIGENVALUES = 5_000
+"""Of about so many small matrices the eigenvalues are taken for the null in token space, if that leaves 19 draws."""
 
 
 @dataclass(frozen=True)
@@ -46,153 +79,109 @@ class Composition:
     baseline: float
     """1 / sqrt(d_model): the root mean square under either null, exactly, whatever the spectra. Scores of matrices
     that do not compose are skewed to the right and on average a little lower."""
+    law: RotationLaw
+    """The closed form of the same null."""
+    p_above: Float[Tensor, "layer head layer head"]
+    """P(a rotation gives at least the score): small where heads compose more than matrices at random. NaN where there
+    is no pair, or a matrix is 0."""
+    p_below: Float[Tensor, "layer head layer head"]
+    """P(a rotation gives at most the score): small where heads avoid each other."""
     sampled: Null
     """Scores of independent normal factors of the same shapes."""
     offsets: tuple[int, ...] | None
     """Rotary positions (Q and K): the score is the root mean square over these values of dest - src."""
+    by_offset: Float[Tensor, "offset layer head layer head"] | None
+    """The score at each of them."""
     warning: str | None
-    """Why raw scores mean little for this model, or None."""
+    """Why raw scores mean little for this model, and what to read instead; or None."""
+    in_tokens: TermScores | None
+    """What to read instead: the term in token space, where there is a warning."""
 
     @property
     def score(self) -> Float[Tensor, "layer head layer head"]:
         return self.rotated.value
 
+    @property
+    def share(self) -> Float[Tensor, "layer head layer head"]:
+        """(score - baseline) / (bound - baseline): 0 at the root mean square of random rotations, 1 where no rotation
+        could give more, negative below the null; 0 where spectra leave nothing to rotate, NaN for matrices that are 0.
+        """
+        room = self.law.bound.to(self.score.device) - self.baseline
+        share = torch.where(room > 1e-9, (self.score - self.baseline) / room.where(room > 1e-9, 1.0), 0.0)
+        return share.masked_fill(self.p_above.isnan(), float("nan"))
+
     def to_dict(self) -> dict[str, Any]:
-        return self.rotated.to_dict() | {
-            "kind": self.kind,
-            "score": without_nan(self.score.tolist()),
-            "baseline": self.baseline,
-            "sampled": self.sampled.to_dict(),
-            "offsets": None if self.offsets is None else list(self.offsets),
-            "warning": self.warning,
+        tensors = {
+            "score": self.score,
+            "bound": self.law.bound.masked_fill(self.score.isnan().cpu(), float("nan")),
+            "share": self.share,
+            "p_above": self.p_above,
+            "p_below": self.p_below,
         }
+        return (
+            self.rotated.to_dict()
+            | {name: without_nan(tensor.tolist()) for name, tensor in tensors.items()}
+            | {
+                "kind": self.kind,
+                "baseline": self.baseline,
+                "sampled": self.sampled.to_dict(),
+                "offsets": None if self.offsets is None else list(self.offsets),
+                "by_offset": None if self.by_offset is None else without_nan(self.by_offset.tolist()),
+                "warning": self.warning,
+                "in_tokens": None if self.in_tokens is None else self.in_tokens.to_dict(),
+            }
+        )
 
 
 def composition(
     w: TransformerWeights,
     kind: Kind,
     generator: torch.Generator,
-    draws: int = 200,
+    draws: int = 1000,
     offsets: int | Sequence[int] | None = None,
 ) -> Composition:
     """`composition_scores` beside what they are when there is nothing to find.
 
     The same `draws` rotations serve all pairs: only the corner that meets both row spaces is needed, and of the
-    matrices only their singular values. Raises `InputError` as `composition_scores`, and for fewer than two draws.
+    matrices only their singular values. p-values count draws, and go on by the closed form where draws run out (see
+    `interp.composition_p_values`). Raises `InputError` as `composition_scores`, and for fewer than two draws.
     """
     if draws < 2:
         raise InputError(f"a null needs at least 2 draws, got {draws}")
     chosen = checked_offsets(w, kind, offsets)
     left, right = left_factors(w), right_factors(w, kind, chosen)
-    null = rotated_scores(spectrum(left), spectrum(right), w.d_model, generator, draws)
+    scores = pair_scores(left, right)
+    law = RotationLaw(spectrum(left), spectrum(right), w.d_model)
+    null = rotated_scores(law.left, law.right, w.d_model, generator, draws)
     null = null.masked_fill(~is_pair(w), float("nan"))
+    above, below = rotation_p_values(scores.cpu(), law, null, 64 * torch.finfo(w.dtype).eps)
+    rotary = needs_offset(w, kind)
+    free = w.normalization == "none"
     return Composition(
         kind=kind,
-        rotated=Scored(pair_scores(left, right), null.to(w.device), ROTATED),
+        rotated=Scored(scores, null.to(w.device), ROTATED),
         baseline=w.d_model**-0.5,
+        law=law,
+        p_above=above.to(w.device),
+        p_below=below.to(w.device),
         sampled=null_summary(sampled_scores(w.d_model, w.d_head, generator, draws), SAMPLED),
-        offsets=None if w.rotary_base is None or kind == "V" else chosen,
-        warning=FREE_BASIS if w.normalization == "none" else None,
+        offsets=chosen if rotary else None,
+        by_offset=composition_by_offset(w, kind, chosen) if rotary else None,
+        warning=FREE_BASIS.format(kind=kind) if free else None,
+        in_tokens=in_tokens(w, kind, generator, draws, chosen[0]) if free else None,
     )
 
 
-def composition_scores(
-    w: TransformerWeights, kind: Kind, offsets: int | Sequence[int] | None = None
-) -> Float[Tensor, "layer head layer head"]:
-    """Scores `[earlier layer, head, later layer, head]`; NaN where the first layer is not the earlier.
+def in_tokens(
+    w: TransformerWeights, kind: Kind, generator: torch.Generator, draws: int, offset: int
+) -> TermScores | None:
+    """The term in token space beside relabelled ones, of which there are fewer where there are many pairs.
 
-    A head whose weights are zero composes with nobody: 0. With rotary positions Q- and K-composition exist for each
-    offset = dest - src separately: several `offsets` give the root mean square over them.
-    Raises `InputError` for another kind, or for rotary positions without offsets.
+    Rotary positions are read at the first offset. None where the term has no diagonal: for V, if the output
+    vocabulary is another than the input's.
     """
-    return pair_scores(left_factors(w), right_factors(w, kind, checked_offsets(w, kind, offsets)))
-
-
-def check_kind(kind: str) -> None:
-    if kind not in get_args(Kind):
-        raise InputError(f"composition is of kind 'Q', 'K' or 'V', got {kind!r}")
-
-
-def checked_offsets(w: TransformerWeights, kind: Kind, offsets: int | Sequence[int] | None) -> tuple[int, ...]:
-    check_kind(kind)
-    if w.rotary_base is None or kind == "V":
-        return (0,)
-    chosen = (offsets,) if isinstance(offsets, int) else tuple(offsets or ())
-    if not chosen:
-        raise InputError(
-            f"with rotary positions {kind}-composition depends on dest - src: pass offsets=1, or several, for example "
-            f"offsets=range({w.n_ctx})"
-        )
-    return chosen
-
-
-def left_factors(w: TransformerWeights) -> Float[Tensor, "layer head row d_model"]:
-    """R_V W_O: OV up to an orthogonal map on its left."""
-    return triangular(w.W_V) @ w.W_O
-
-
-def right_factors(
-    w: TransformerWeights, kind: Kind, offsets: Sequence[int]
-) -> Float[Tensor, "layer head d_model column"]:
-    """M up to an orthogonal map on its right; for several offsets, all M / ||M|| side by side, of the same Gram."""
-    if kind == "V":
-        return w.W_V @ triangular(w.W_O.mT).mT
-    reads, other = (w.W_Q, w.W_K) if kind == "Q" else (w.W_K, w.W_Q)
-    small = triangular(other).mT
-    turned = [(w.rotation(o) if kind == "Q" else w.rotation(o).mT) @ small for o in offsets]
-    if len(turned) == 1:
-        return reads @ turned[0]
-    sizes = [torch.linalg.matrix_norm(triangular(reads) @ each, keepdim=True) for each in turned]
-    unit = [each / size.clamp_min(torch.finfo(w.dtype).tiny) for each, size in zip(turned, sizes, strict=True)]
-    return reads @ triangular(torch.cat(unit, dim=-1).mT).mT
-
-
-def pair_scores(
-    left: Float[Tensor, "layer head row d_model"], right: Float[Tensor, "layer head d_model column"]
-) -> Float[Tensor, "layer head layer head"]:
-    n_layers, n_heads = left.shape[:2]
-    scores = left.new_full((n_layers, n_heads, n_layers, n_heads), float("nan"))
-    size_left, size_right = torch.linalg.matrix_norm(left), torch.linalg.matrix_norm(right)
-    for earlier in range(n_layers - 1):
-        reads = right[earlier + 1 :]
-        product = left[earlier].flatten(0, 1) @ reads.permute(2, 0, 1, 3).flatten(1)  # (head row) (layer head column)
-        blocks = product.reshape(n_heads, left.shape[2], n_layers - earlier - 1, n_heads, -1)
-        sizes = size_left[earlier, :, None, None] * size_right[earlier + 1 :]
-        norms = blocks.square().sum((1, 4)).sqrt()
-        scores[earlier, :, earlier + 1 :] = torch.where(sizes > 0, norms / sizes.where(sizes > 0, 1.0), 0.0)
-    return scores
-
-
-def is_pair(w: TransformerWeights) -> Tensor:
-    """[layer head layer head]: whether the first head is in an earlier layer."""
-    layers = torch.arange(w.n_layers)
-    earlier = layers[:, None, None, None] < layers[None, None, :, None]
-    return earlier.expand(w.n_layers, w.n_heads, w.n_layers, w.n_heads)
-
-
-def spectrum(factor: Float[Tensor, "layer head a b"]) -> Float[Tensor, "layer head k"]:
-    """Squared singular values as shares of their sum, in float64 on the CPU; all 0 for a matrix that is 0."""
-    squares = torch.linalg.svdvals(factor.double().cpu()).square()
-    return squares / squares.sum(-1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
-
-
-def rotated_scores(
-    left: Float[Tensor, "layer head row"],
-    right: Float[Tensor, "layer head column"],
-    d_model: int,
-    generator: torch.Generator,
-    draws: int,
-) -> Float[Tensor, "draw layer head layer head"]:
-    """sqrt(sum_ij a_i U_ij^2 b_j): scores of matrices with spectra a and b and a Haar rotation U between them."""
-    shape = (draws, d_model, right.shape[-1])
-    normal = torch.randn(shape, generator=generator, dtype=torch.float64, device=generator.device)
-    corner = torch.linalg.qr(normal.cpu()).Q[:, : left.shape[-1]].square()  # draw row column: signs do not matter
-    return torch.einsum("lhi,nij,mkj->nlhmk", left, corner, right).sqrt()
-
-
-def sampled_scores(d_model: int, d_head: int, generator: torch.Generator, draws: int) -> Float[Tensor, " draw"]:
-    """Scores of independent pairs whose four factors have independent standard normal entries."""
-    W = torch.randn(4, draws, d_model, d_head, generator=generator, dtype=torch.float64, device=generator.device)
-    left, right = triangular(W[0]) @ W[1].mT, W[2] @ triangular(W[3]).mT
-    sizes = torch.linalg.matrix_norm(left) * torch.linalg.matrix_norm(right)
-    return torch.linalg.matrix_norm(left @ right) / sizes
+    if w.d_vocab < 2 or (kind == "V" and w.W_U.shape[1] != w.d_vocab):
+        return None
+    pairs = max(1, int(is_pair(w).sum()))
+    fewer = max(2, min(draws, max(19, EIGENVALUES // pairs)))
+    return term_scores(w, kind, generator, fewer, offset, rotated=False)

@@ -16,11 +16,10 @@ of the earlier copy, p, and matches the key at p + 1.
 import torch
 
 from interp.circuits import Source, attention_input, attention_side, final_input
-from interp.composition import Kind, check_kind
+from interp.composition_kinds import Kind, check_finite, check_kind, check_pair
 from interp.diagonal import DiagonalScores, diagonal_scores
 from interp.errors import InputError
 from interp.factored import Factored
-from interp.names import Head
 from interp.transformer_weights import TransformerWeights
 
 
@@ -38,14 +37,13 @@ def token_table(
     Rows are queries and columns keys (K and Q), or rows sources and columns outputs (V). `moved` is what the earlier
     head carries, `other` what it meets at the later head; each "token" or "position". Biases are left out, and where
     the model normalises, a positive scale per row and column. Smeared keys apply on top, as in `qk`.
-    Raises `InputError` for heads that do not exist or do not follow each other, for positions that the earlier head
-    cannot carry (those not in the residual stream), and for rotary positions without an offset.
+    Raises `InputError` for heads that do not exist or do not follow each other, for weights that are not finite, for
+    positions that the earlier head cannot carry (those not in the residual stream), and for rotary positions without
+    an offset.
     """
-    w.check_head(earlier)
-    w.check_head(later)
+    check_pair(w, earlier, later)
     check_kind(kind)
-    if earlier[0] >= later[0]:
-        raise InputError(f"{Head(*earlier)} is not in an earlier layer than {Head(*later)}, so it cannot feed it")
+    check_finite(w)
     if moved == "position" and w.W_pos is None:
         raise InputError("an earlier head carries positions only if they are in the residual stream (standard)")
     x = attention_input(w, earlier, w.W_E if moved == "token" or w.W_pos is None else w.W_pos) @ w.W_V[earlier]
@@ -76,7 +74,8 @@ def token_composition(
     """How much the term favours its own diagonal (or the entries (i, i + shift)), beside relabelled columns.
 
     `diagonal_scores` of `token_table`: the same under any change of basis of the residual stream or inside heads, and
-    so is its null; a rotated earlier head would be a null only in the basis one happens to be in. For pointers:
+    so is its null; a rotated earlier head is a null only in the basis one happens to be in (for that one, and for all
+    pairs at once, see `interp.composition_terms`). For pointers:
     kind="Q", moved=other="position", shift=1. Smooth position tables have smooth terms, with large eigenvalues at any
     small shift: there read `top1`, and the neighbouring shifts.
     """

@@ -6,7 +6,15 @@ import pytest
 import torch
 from scipy import stats
 
-from interp.composition import Kind, composition, composition_scores, rotated_scores, sampled_scores, spectrum
+from interp.composition import (
+    Kind,
+    composition,
+    composition_by_offset,
+    composition_scores,
+    rotated_scores,
+    sampled_scores,
+    spectrum,
+)
 from interp.errors import InputError
 from interp.transformer_weights import TransformerWeights
 from interp.weights import weights_of
@@ -104,14 +112,62 @@ def test_scores_do_not_depend_on_the_basis_inside_heads_but_the_mistaken_cyclic_
     assert min(changes) > 1e-3
 
 
-def test_scores_change_with_the_basis_of_the_residual_stream_and_a_warning_says_so(generator):
+def test_scores_change_with_the_basis_of_the_residual_stream_and_the_number_to_read_instead_does_not(generator):
     handmade = make("induction_k")
-    moved = weights_of(change_basis(handmade.model, torch.Generator().manual_seed(4)))
-    w = weights_of(handmade.model)
-    k = composition_scores(w, "K").nan_to_num(0).max()
-    assert abs(float(k - composition_scores(moved, "K").nan_to_num(0).max())) > 0.05
-    assert "read composition in token space" in (composition(w, "K", generator, draws=5).warning or "")
-    assert composition(weights_of(random_model(SMALL)), "K", generator, draws=5).warning is None
+    moved = composition(weights_of(change_basis(handmade.model, torch.Generator().manual_seed(4))), "K", generator, 20)
+    still = composition(weights_of(handmade.model), "K", generator, draws=20)
+    assert abs(float(still.score.nan_to_num(0).max() - moved.score.nan_to_num(0).max())) > 0.05
+    for found in (still, moved):
+        assert "read the eigenvalue score of the K-term in token space instead" in (found.warning or "")
+        assert found.in_tokens is not None
+        assert float(found.in_tokens.eigenvalue.value[0, 0, 1, 0]) == pytest.approx(1, abs=1e-9)
+        assert float(found.in_tokens.eigenvalue.p_values()[0, 0, 1, 0]) == pytest.approx(1 / 21)
+
+
+def test_models_that_normalise_have_no_warning(generator):
+    found = composition(weights_of(random_model(SMALL)), "K", generator, draws=5)
+    assert (found.warning, found.in_tokens) == (None, None)
+
+
+def test_a_perfectly_aligned_pair_has_share_1_one_that_avoids_it_less_than_0(generator):
+    w = weights_of(random_model(dataclasses.replace(SMALL, n_layers=2, n_heads=1)))
+    left, right = torch.linalg.qr(torch.randn(2, 10, 10, generator=generator, dtype=torch.float64)).Q
+    sizes = torch.tensor([1.0, 0.6, 0.2, 0.1], dtype=torch.float64)
+    for apart, expected in ((0, 1.0), (4, -1.0)):
+        W_O = (sizes[:, None] * left[:4])[None, None].repeat(2, 1, 1, 1)
+        W_K = (left[apart : apart + 4].T * sizes)[None, None].repeat(2, 1, 1, 1)
+        W_V, W_Q = right[:, :4].expand(2, 1, -1, -1), right[:, 4:8].expand(2, 1, -1, -1)
+        found = composition(dataclasses.replace(w, W_O=W_O, W_K=W_K, W_V=W_V, W_Q=W_Q), "K", generator, draws=50)
+        at = (0, 0, 1, 0)
+        if expected > 0:
+            assert float(found.share[at]) == pytest.approx(1)
+            assert float(found.score[at]) == pytest.approx(float(found.law.bound[at]))
+            assert float(found.p_above[at]) < 1e-3 < 1 == float(found.p_below[at])
+        else:
+            assert float(found.score[at]) == pytest.approx(float(found.law.floor[at]), abs=1e-9)
+            room = float(found.law.bound[at]) - found.baseline
+            assert float(found.share[at]) == pytest.approx(-found.baseline / room)
+            assert float(found.p_below[at]) < 1e-2 < 1 == float(found.p_above[at])
+
+
+@pytest.mark.parametrize("normalization", ["none", "LN"])
+def test_no_score_exceeds_its_bound(normalization, generator):
+    w = weights_of(random_model(dataclasses.replace(SMALL, normalization=normalization)))
+    for kind in KINDS:
+        found = composition(w, kind, generator, draws=50)
+        pair = ~found.score.isnan()
+        assert bool((found.score <= found.law.bound + 1e-12)[pair].all())
+        assert bool((found.rotated.draws <= found.law.bound + 1e-12)[:, pair].all())
+        assert bool((found.share[pair] <= 1).all())
+
+
+def test_heads_of_zeros_are_not_tested(generator):
+    found = composition(weights_of(add_idle_heads(random_model(SMALL))), "Q", generator, draws=30)
+    for at in ((0, 2, 1, 0), (0, 0, 1, 2), (0, 2, 2, 2)):
+        assert float(found.score[at]) == 0
+        for each in (found.p_above, found.p_below, found.share):
+            assert each[at].isnan()
+    assert found.p_above[0, 0, 1, 1].isfinite()
 
 
 def test_permuted_and_idle_heads_permute_and_add_zeros():
@@ -160,15 +216,6 @@ def test_sampled_scores_are_those_of_normal_factors_with_the_analytic_root_mean_
     assert float(scores.square().mean().sqrt()) == pytest.approx(0.25, rel=0.02)
 
 
-def test_p_values_of_random_models_are_uniform(generator):
-    p = []
-    for seed in range(120):
-        w = weights_of(random_model(dataclasses.replace(SMALL, n_layers=2, n_heads=1, normalization="none"), seed))
-        result = composition(w, KINDS[seed % 3], generator, draws=99)
-        p.append(float(result.rotated.p_values()[0, 0, 1, 0]))
-    assert stats.kstest(p, "uniform").pvalue > 0.01
-
-
 def test_everything_is_reported_beside_the_score(generator):
     w = weights_of(random_model(SMALL))
     result = composition(w, "V", generator, draws=50)
@@ -180,6 +227,10 @@ def test_everything_is_reported_beside_the_score(generator):
     assert written["score"][0][1][2][0] == pytest.approx(float(result.score[0, 1, 2, 0]))
     assert written["p"][0][1][2][0] == pytest.approx(float(result.rotated.p_values()[0, 1, 2, 0]))
     assert (written["sampled"]["n"], written["n_draws"], written["offsets"]) == (50, 50, None)
+    for name in ("p_above", "p_below", "share"):
+        assert written[name][0][1][2][0] == pytest.approx(float(getattr(result, name)[0, 1, 2, 0]))
+        assert written[name][2][0][0][0] is None
+    assert written["bound"][0][1][2][0] == pytest.approx(float(result.law.bound[0, 1, 2, 0]))
 
 
 def test_a_spectrum_of_nothing_is_zero():
@@ -204,9 +255,15 @@ def test_several_offsets_give_the_root_mean_square_with_the_same_baseline(genera
         together = composition(w, kind, generator, draws=400, offsets=range(9))
         assert torch.allclose(together.score, each.square().mean(0).sqrt(), atol=1e-12, equal_nan=True)
         assert together.offsets == tuple(range(9))
+        assert together.by_offset is not None
+        assert torch.allclose(together.by_offset, each, atol=1e-12, equal_nan=True)
         squares = together.rotated.draws[:, 0, 0, 1, 0].square()
         assert float(squares.mean()) == pytest.approx(0.1, abs=4 * float(squares.std()) / 20)
-    assert composition(w, "V", generator, draws=2).offsets is None
+    values = composition(w, "V", generator, draws=2)
+    assert (values.offsets, values.by_offset) == (None, None)
+    assert torch.equal(
+        composition_by_offset(w, "V", [1, 2])[1].nan_to_num(-1), composition_scores(w, "V").nan_to_num(-1)
+    )
 
 
 def test_rotary_composition_without_offsets_is_refused(generator):
@@ -220,8 +277,11 @@ def test_rotary_composition_without_offsets_is_refused(generator):
     assert composition_scores(w, "V").isfinite().any()
 
 
-def test_kinds_and_draws_that_cannot_be_are_refused(generator):
+def test_draws_and_weights_that_cannot_be_are_refused(generator):
     w = weights_of(random_model(SMALL))
+    broken = dataclasses.replace(w, W_K=w.W_K.index_fill(2, torch.tensor([3]), float("nan")))
+    with pytest.raises(InputError, match="W_K holds NaN or infinity"):
+        composition(broken, "Q", generator)
     with pytest.raises(InputError, match="at least 2 draws, got 1"):
         composition(w, "K", generator, draws=1)
 
