@@ -78,16 +78,15 @@ class FrozenRun:
 
 
 @torch.no_grad()
-def freeze(model: nn.Module, tokens: Int[Tensor, "batch pos"], scores: bool = False) -> FrozenRun:
+def freeze(model: nn.Module, tokens: Int[Tensor, "*shape"], scores: bool = False) -> FrozenRun:
     """Run the model once and hold its patterns and scales; with `scores`, keep the attention scores too.
 
     Everything is in the model's own precision: identities hold to rounding error in float64.
     Raises `InputError` for models whose weights cannot be read or folded (see `weights_of`), and for tokens that are
-    not [batch pos].
+    not [batch pos], outside the vocabulary, or more than the context holds.
     """
-    if tokens.ndim != 2 or not tokens.numel():
-        raise InputError(f"tokens must be [batch pos] with at least one of each, got {list(tokens.shape)}")
     plain = weights_of(model, fold=False)
+    check_tokens(plain, tokens)
     folded, layers = fold(plain), range(plain.n_layers)
     kinds = [names.pattern_name, names.resid_pre_name, *([names.scores_name] if scores else [])]
     kinds += [names.mlp_out_name] if plain.W_in is not None else []
@@ -110,6 +109,16 @@ def freeze(model: nn.Module, tokens: Int[Tensor, "batch pos"], scores: bool = Fa
         tuple(mlp_outs),
         run.output,
     )
+
+
+def check_tokens(w: TransformerWeights, tokens: Int[Tensor, "*shape"]) -> None:
+    if tokens.ndim != 2 or not tokens.numel():
+        raise InputError(f"tokens must be [batch pos] with at least one of each, got {list(tokens.shape)}")
+    if tokens.shape[1] > w.n_ctx:
+        raise InputError(f"sequences of {tokens.shape[1]} tokens do not fit the model's context of {w.n_ctx}")
+    low, high = int(tokens.min()), int(tokens.max())
+    if low < 0 or high >= w.d_vocab:
+        raise InputError(f"token {low if low < 0 else high} is outside the vocabulary 0..{w.d_vocab - 1}")
 
 
 def embedded(w: TransformerWeights, tokens: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_model"]:

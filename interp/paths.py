@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from einops import einsum
+import torch.nn.functional as F
+from einops import einsum, rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from interp.attribution import check_targets
 from interp.errors import InputError
 from interp.frozen import FrozenRun, freeze
 from interp.path import Path, checked_chain
 from interp.predictions import scored_predictions
 from interp.stats import Estimates, bootstrap_intervals
-from interp.streams import MEMORY, Extent, entering, parts_of, path_counts, walk
+from interp.streams import MEMORY, Extent, bias_source, entering, is_complete, parts_of, path_counts, walk
 
 __all__ = ["LogitPaths", "Path", "checked_chain", "logit_paths", "logit_paths_of"]
 
@@ -148,8 +148,7 @@ def logit_paths_of(
     check_size(run, extent, targets, memory)
     found = [read_out(run.select(rows), targets[rows], at, extent) for rows in progress(parts)]
     paths = found[0][0]
-    values = torch.cat([each for _, each in found], dim=1)
-    logit, mean = values[..., 0], values[..., 1]
+    logit, mean = rearrange(torch.cat([each for _, each in found]), "batch pos two path -> two path batch pos")
     seen = run.logits[:, at]
     wanted = seen.gather(-1, targets[..., None])[..., 0]
     return LogitPaths(
@@ -160,13 +159,9 @@ def logit_paths_of(
         logit - mean,
         wanted - logit.sum(0),
         wanted - seen.mean(-1) - (logit - mean).sum(0),
-        all(new == extended for new, extended in path_counts(run, extent)[:-1]) and is_deep_enough(run, extent),
+        is_complete(run, extent),
         float(run.logits.abs().max()),
     )
-
-
-def is_deep_enough(run: FrozenRun, extent: Extent) -> bool:
-    return extent.order is None or extent.order >= run.n_layers
 
 
 def readings(
@@ -174,20 +169,28 @@ def readings(
 ) -> tuple[list[int], Int[Tensor, "sample reading"]]:
     """Positions and targets, checked; what was left out filled in."""
     length = run.tokens.shape[1]
-    if targets is None and positions is None:
-        scored_predictions(run.tokens, None)
-        positions = range(length - 1)
-    at = list(range(targets.shape[1] if targets is not None else 0) if positions is None else positions)
-    last = length if targets is not None else length - 1
-    if not at or any(isinstance(p, bool) or not 0 <= p < last for p in at):
-        wanted = "" if targets is not None else " that have a next token"
-        raise InputError(f"positions must be some of 0..{last - 1}{wanted}, got {at}")
     if targets is None:
+        scored_predictions(run.tokens, None)
+        at = checked_positions(range(length - 1) if positions is None else positions, length - 1, " with a next token")
         return at, run.tokens[:, [p + 1 for p in at]]
-    check_targets(run.weights, run.tokens, targets)
-    if targets.shape[1] != len(at):
-        raise InputError(f"there are targets for {targets.shape[1]} positions, but {len(at)} positions")
-    return at, targets.to(run.tokens.device)
+    given = range(targets.shape[1]) if positions is None and targets.ndim == 2 else positions or ()
+    if targets.shape != (len(run.tokens), len(given)) or not targets.numel():
+        raise InputError(
+            f"targets must be [batch pos], one for each of {len(run.tokens)} sequences at each of {len(given)} "
+            f"positions, got {list(targets.shape)}"
+        )
+    low, high, d_vocab = int(targets.min()), int(targets.max()), run.logits.shape[-1]
+    if low < 0 or high >= d_vocab:
+        raise InputError(f"target {low if low < 0 else high} is outside the vocabulary 0..{d_vocab - 1}")
+    return checked_positions(given, length), targets.to(run.tokens.device)
+
+
+def checked_positions(positions: Sequence[int], end: int, which: str = "") -> list[int]:
+    """The positions as whole numbers; `InputError` unless there are some, all in 0..end - 1."""
+    at = list(positions)
+    if not at or not all(isinstance(p, int) and not isinstance(p, bool) and 0 <= p < end for p in at):
+        raise InputError(f"positions{which} are whole numbers in 0..{end - 1}, got {at}")
+    return at
 
 
 def check_size(run: FrozenRun, extent: Extent, targets: Tensor, memory: int) -> None:
@@ -202,23 +205,24 @@ def check_size(run: FrozenRun, extent: Extent, targets: Tensor, memory: int) -> 
 
 
 def read_out(
-    run: FrozenRun, targets: Tensor, at: list[int], extent: Extent
-) -> tuple[tuple[Path, ...], Float[Tensor, "path batch pos two"]]:
-    """Every path along the target's direction, and along the vocabulary's mean."""
-    w = run.weights
-    columns = torch.stack([w.W_U.T[targets], w.W_U.mean(1).expand(*targets.shape, -1)], dim=2)
-    direction = columns / run.final_scale[:, at, None, None]  # batch pos two d_model
-    paths, parts = [], []
-    for source, x in entering(run, None, extent.split).items():
-        part = einsum(x[:, at], direction, "batch pos m, batch pos two m -> batch pos two")
-        if source == ("bias" if extent.split else "all"):
-            part = part + torch.stack([w.b_U[targets], w.b_U.mean().expand_as(targets)], dim=-1)
-        paths.append(Path(source))
-        parts.append(part[None])
-    for streams in walk(run, extent):
-        for stream in streams:
-            reads = einsum(w.W_O[stream.head], direction, "d m, batch pos two m -> batch pos two d")
-            z = stream.z if len(at) == stream.z.shape[1] else stream.z[:, at]
-            parts.append(einsum(z, reads, "batch pos path d, batch pos two d -> path batch pos two"))
-            paths += stream.paths
-    return tuple(paths), torch.cat(parts)
+    run: FrozenRun, targets: Int[Tensor, "batch reading"], at: list[int], extent: Extent
+) -> tuple[tuple[Path, ...], Float[Tensor, "batch reading two path"]]:
+    """Every path along the target's column of W_U, and along the columns' mean."""
+    w, everywhere = run.weights, at == list(range(run.tokens.shape[1]))
+    columns, mean = F.embedding(targets, w.W_U.T), w.W_U.mean(1)
+    reads = einsum(columns, w.W_O, "batch reading m, layer head d m -> layer head batch reading d")
+    entered = entering(run, None, w.b_U, extent.split)
+    paths = [Path(source) for source in entered]
+    sources = torch.stack(list(entered.values()), dim=2)[:, at]
+    parts = [torch.stack([torch.linalg.vecdot(sources, columns[:, :, None]), sources @ mean], dim=2)]
+    for stream in walk(run, extent):
+        target = reads[stream.head]
+        both = torch.stack([target, (w.W_O[stream.head] @ mean).expand_as(target)], dim=2)
+        z = stream.z if everywhere else stream.z[:, at]
+        parts.append(both @ z.mT)
+        paths += stream.paths
+    values = torch.cat(parts, dim=3).div_(run.final_scale[:, at, None, None])
+    if bool(w.b_U.any()):
+        bias = torch.stack([w.b_U[targets], w.b_U.mean().expand_as(targets)], dim=2)
+        values[..., paths.index(Path(bias_source(extent.split)))] += bias
+    return tuple(paths), values

@@ -25,12 +25,14 @@ from interp.names import Head, check
 from interp.path import Path
 from interp.rotation import rotated
 from interp.stats import Estimate, bootstrap_interval
-from interp.streams import MEMORY, Extent, Stream, entering, parts_of, path_counts, walk
+from interp.streams import MEMORY, Extent, Stream, bias_source, entering, is_complete, parts_of, walk
 from interp.weights import TransformerWeights
 
 Kind = Literal["direct", "Q", "K", "both"]
 KINDS: tuple[Kind, ...] = ("direct", "Q", "K", "both")
 """Which of query and key came through earlier heads: neither, the query (Q-composition), the key (K), or both."""
+HELD = 6
+"""Vectors of d_head numbers that are held of every path: what it carries, queries and keys, and copies on the way."""
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -81,10 +83,17 @@ class ScorePaths:
         """Each pair's part in the contrast: mean score at a query's targets minus the mean over its other keys.
 
         Averaged over the queries that have a target and another allowed key (src <= dest), then kept by sequence.
-        Raises `InputError` for masks of another shape, and if fewer than two sequences have such a query.
+        Raises `InputError` for masks of another shape, if fewer than two sequences have such a query, and for so many
+        pairs of paths that they do not fit `MEMORY` bytes.
         """
         if targets.shape != self.scores.shape:
             raise InputError(f"targets must be [batch dest src] {list(self.scores.shape)}, got {list(targets.shape)}")
+        size = len(self.queries) * len(self.keys) * len(targets) * self.keys.element_size()
+        if size > MEMORY:
+            raise InputError(
+                f"the parts of {len(self.queries)} x {len(self.keys)} pairs of paths take {size / 1e9:.3g} GB, more "
+                f"than {MEMORY / 1e9:.3g} GB: bound the paths with order= or most=, or pass fewer sequences"
+            )
         targets = targets.to(self.scores.device).tril()
         others = torch.ones_like(targets).tril() & ~targets
         eligible = targets.any(-1) & others.any(-1)
@@ -94,10 +103,9 @@ class ScorePaths:
         rows = share(eligible)  # batch dest
         picked = einsum(weight.to(self.keys), self.keys, "batch dest src, key batch src d -> key batch dest d")
         parts = einsum(
-            self.queries,
+            self.queries * rows.to(self.queries)[..., None],
             picked,
-            rows.to(self.keys),
-            "query batch dest d, key batch dest d, batch dest -> query key batch",
+            "query batch dest d, key batch dest d -> query key batch",
         )
         seen = (self.scores.masked_fill(~self.scores.isfinite(), 0.0) * weight).sum(-1)
         kept = eligible.any(1)
@@ -186,12 +194,8 @@ def score_paths_of(
     if not run.scores:
         raise InputError("this run was frozen without attention scores: freeze(model, tokens, scores=True)")
     extent = Extent(order, most, split)
-    if len(parts_of(run, extent, head.layer, memory // 2)) > 1:
-        raise InputError(
-            f"the paths into {head} do not fit {memory / 1e9:.3g} GB for {len(run.tokens)} sequences: pass fewer of "
-            "them, or bound the paths with order= or most="
-        )
-    streams = [stream for layer in walk(run, extent, head.layer) for stream in layer]
+    parts_of(run, extent, head.layer, memory, results=HELD)
+    streams = list(walk(run, extent, head.layer))
     query_paths, queries = side(run, head, "Q", streams, extent)
     key_paths, keys = side(run, head, "K", streams, extent)
     return ScorePaths(
@@ -201,8 +205,7 @@ def score_paths_of(
         queries / run.weights.attn_scale,
         keys,
         run.scores[head.layer][:, head.index],
-        all(new == kept for new, kept in path_counts(run, extent, head.layer)[:-1])
-        and (order is None or order >= head.layer),
+        is_complete(run, extent, head.layer),
     )
 
 
@@ -212,21 +215,17 @@ def side(
     """What each path puts into the head's queries (or keys), smeared and rotated as the model does."""
     w, scale = run.weights, run.scales[head.layer][..., None]
     W, b = (w.W_Q[head], w.b_Q[head]) if letter == "Q" else (w.W_K[head], w.b_K[head])
-    found = {Path(source): (x / scale) @ W for source, x in entering(run, head.layer, extent.split).items()}
+    found = {Path(source): (x / scale) @ W for source, x in entering(run, head.layer, b, extent.split).items()}
     if w.W_pos_attn is not None:
-        added = w.W_pos_attn[head.layer, : run.tokens.shape[1]] @ W
-        add(found, Path("position" if extent.split else "all"), added.expand(len(run.tokens), -1, -1))
+        at, added = Path("position" if extent.split else "all"), w.W_pos_attn[head.layer, : run.tokens.shape[1]] @ W
+        found[at] = found.get(at, 0) + added.expand(len(run.tokens), -1, -1)
     if bool(b.any()):
-        add(found, Path("bias" if extent.split else "all"), b.expand(*run.tokens.shape, -1))
+        found[Path(bias_source(extent.split))] += b
     for stream in streams:
         z = einsum(stream.z / scale[..., None], w.W_O[stream.head] @ W, "batch pos path d, d e -> path batch pos e")
         found |= dict(zip(stream.paths, z, strict=True))
     stacked = torch.stack(list(found.values()))
     return tuple(found), finished(w, head, letter, stacked)
-
-
-def add(found: dict[Path, Tensor], path: Path, value: Tensor) -> None:
-    found[path] = found[path] + value if path in found else value
 
 
 def finished(

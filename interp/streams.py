@@ -2,11 +2,13 @@
 
 A chain that ends in head h writes z W_O of h, with z in the head's own space [batch pos d_head]. The next head g reads
 
-    z' = A_g (z W_O^h W_V^g / s),    W_O^h W_V^g  [d_head d_head]
+    z' = A_g / s  z W_O^h W_V^g,    W_O^h W_V^g  [d_head d_head]
 
-so no array is larger than the chains' number times [batch pos d_head]. Value biases start at the head that has them.
+so no array is larger than the chains' number times [batch pos d_head]; heads are done one at a time, and what no later
+head reads is not kept. Value biases start at the head that has them.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,7 +23,9 @@ from interp.names import Head
 from interp.path import Path
 
 MEMORY = 2**31
-"""Bytes that the streams of one part of the batch may take."""
+"""Bytes that the streams of one sequence (or of all, where they are worked on together) may take, and the result."""
+PART = 2**24
+"""Bytes of streams that a CPU works on at a time: few enough to stay near its cache, which is quicker."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,56 +47,65 @@ class Extent:
     split: bool = True
 
     def __post_init__(self) -> None:
-        for name, lowest in {"order": 0, "most": 0}.items():
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < lowest):
-                raise InputError(f"{name} must be a whole number of at least {lowest}, or None, got {value!r}")
+        for name, value in {"order": self.order, "most": self.most}.items():
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+                raise InputError(f"{name} must be a whole number of at least 0, or None, got {value!r}")
 
     def extends(self, path: Path) -> bool:
         """Whether the path may take one more head."""
         return self.order is None or path.order < self.order
 
 
-def entering(run: FrozenRun, layer: int | None, split: bool = True) -> dict[str, Float[Tensor, "batch pos d_model"]]:
-    """What others than heads have written before a layer (None: the unembedding), by source, or "all" in one."""
+def bias_source(split: bool) -> str:
+    """The source that biases belong to."""
+    return "bias" if split else "all"
+
+
+def entering(
+    run: FrozenRun, layer: int | None, bias: Float[Tensor, "*rest n"], split: bool = True
+) -> dict[str, Float[Tensor, "batch pos d_model"]]:
+    """What others than heads have written before a layer (None: the unembedding), by source, or "all" in one.
+
+    There is a "bias" source if something wrote one, or if the reader has one (`bias` is not 0).
+    """
     written = run.written_before(layer)
     if not split:
         return {"all": torch.stack(list(written.values())).sum(0)}
-    has_bias = run.weights.b_U.any() if layer is None else run.weights.b_V[layer].any()
-    if bool(has_bias) and "bias" not in written:
+    if "bias" not in written and bool(bias.any()):
         written["bias"] = torch.zeros_like(written["token"])
     return written
 
 
-def walk(run: FrozenRun, extent: Extent, layers: int | None = None) -> Iterator[list[Stream]]:
-    """The streams of each layer in turn, one a head: every chain that ends there, up to layer `layers` (exclusive)."""
+def walk(run: FrozenRun, extent: Extent, layers: int | None = None) -> Iterator[Stream]:
+    """Every chain, head by head and layer by layer, up to layer `layers` (exclusive; None: all)."""
+    end = run.n_layers if layers is None else layers
     carried: list[Stream] = []
-    for layer in range(run.n_layers if layers is None else layers):
-        if extent.order == 0:
-            return
-        made = layer_streams(run, layer, carried, extent)
-        yield made
-        carried += strongest(run, [extensible(stream, extent) for stream in made], extent.most)
+    for layer in range(0 if extent.order == 0 else end):
+        made = []
+        for stream in layer_streams(run, layer, carried, extent.split):
+            yield stream
+            if layer + 1 < end:
+                made.append(extensible(stream, extent))
+        carried += strongest(run, made, extent.most)
 
 
-def layer_streams(run: FrozenRun, layer: int, carried: list[Stream], extent: Extent) -> list[Stream]:
+def layer_streams(run: FrozenRun, layer: int, carried: list[Stream], split: bool) -> Iterator[Stream]:
     """The chains that end in each head of a layer: those of one head, and the carried ones with one head more."""
-    w, scale = run.weights, run.scales[layer][:, :, None, None]
-    sources = entering(run, layer, extent.split)
-    x = torch.stack(list(sources.values()), dim=2) / scale
-    direct = einsum(x, w.W_V[layer], "batch pos n m, head m d -> batch head pos n d")
-    at_bias = list(sources).index("bias" if extent.split else "all") if w.b_V[layer].any() else None
-    if at_bias is not None:
-        direct[:, :, :, at_bias] += w.b_V[layer][:, None]
-    values, paths = [direct], [Path(source) for source in sources]
-    for stream in carried:
-        moved = einsum(w.W_O[stream.head], w.W_V[layer], "d m, head m e -> head d e")
-        values.append(einsum(stream.z / scale, moved, "batch pos n d, head d e -> batch head pos n e"))
-        paths += stream.paths
-    stacked = torch.cat(values, dim=3)
-    z = (run.patterns[layer] @ stacked.flatten(3)).unflatten(3, stacked.shape[3:])
-    heads = [Head(layer, index) for index in range(run.n_heads)]
-    return [Stream(head, tuple(path.then(head) for path in paths), z[:, head.index]) for head in heads]
+    w, b_V = run.weights, run.weights.b_V[layer]
+    sources = entering(run, layer, b_V, split)
+    direct = einsum(torch.stack(list(sources.values())), w.W_V[layer], "n batch pos m, head m d -> head batch pos n d")
+    paths = [Path(source) for source in sources] + [path for stream in carried for path in stream.paths]
+    at_bias = list(sources).index(bias_source(split)) if bool(b_V.any()) else None
+    values = direct.new_empty(*run.tokens.shape, len(paths), w.d_head)
+    for index in range(run.n_heads):
+        head, pattern = Head(layer, index), run.patterns[layer][:, index]
+        onward = [stream.z @ (w.W_O[stream.head] @ w.W_V[head]) for stream in carried]
+        torch.cat([direct[index], *onward], dim=2, out=values)
+        moved = (pattern / run.scales[layer][:, None]) @ values.flatten(2)
+        z = moved.unflatten(2, (len(paths), w.d_head))
+        if at_bias is not None:
+            z[:, :, at_bias] += pattern.sum(-1, keepdim=True) * b_V[index]
+        yield Stream(head, tuple(path.then(head) for path in paths), z)
 
 
 def extensible(stream: Stream, extent: Extent) -> Stream:
@@ -111,7 +124,7 @@ def strongest(run: FrozenRun, streams: list[Stream], most: int | None) -> list[S
 
 
 def written_size(run: FrozenRun, stream: Stream) -> Float[Tensor, " path"]:
-    """Mean square of what each path writes into the residual stream."""
+    """Sum of squares of what each path writes into the residual stream."""
     W_O = run.weights.W_O[stream.head]
     return einsum(stream.z @ (W_O @ W_O.T), stream.z, "batch pos path d, batch pos path d -> path")
 
@@ -122,47 +135,62 @@ def chosen(stream: Stream, index: list[int]) -> Stream:
     return Stream(stream.head, tuple(stream.paths[i] for i in index), stream.z[:, :, index])
 
 
-def parts_of(run: FrozenRun, extent: Extent, layers: int | None = None, memory: int = MEMORY) -> list[slice]:
-    """The batch in parts whose streams fit `memory` bytes; one part when paths are pruned, so that all agree.
+def parts_of(
+    run: FrozenRun, extent: Extent, layers: int | None = None, memory: int = MEMORY, results: int = 0
+) -> list[slice]:
+    """The batch in parts of equal size whose streams take `PART` bytes, or as much as one sequence needs.
 
-    Raises `InputError` if a single sequence (or, with `most`, the whole batch) does not fit.
+    One part where paths are pruned, so that all agree on which, and where the caller keeps `results` vectors of d_head
+    numbers of every path. Raises `InputError` if a part does not fit `memory` bytes.
     """
     batch, length = run.tokens.shape
-    each = length * run.weights.d_head * run.weights.W_V.element_size() * held_paths(run, extent, layers)
-    rows = batch if extent.most is not None else max(1, min(batch, memory // max(1, each)))
-    if each * rows > memory:
+    paths = held_paths(run, extent, layers) + results * sum(new for new, _ in path_counts(run, extent, layers))
+    each = length * run.weights.d_head * run.weights.W_V.element_size() * paths
+    together = batch if extent.most is not None or results else 1
+    if each * together > memory:
         raise InputError(
-            f"the chains through {run.n_layers} layers of {run.n_heads} heads need {each * rows / 1e9:.3g} GB for "
-            f"{rows} sequences of {length} tokens, more than {memory / 1e9:.3g} GB: bound them with order= (heads in a "
-            "chain) or most= (chains extended from each layer), or pass fewer sequences"
+            f"the chains through {run.n_layers if layers is None else layers} layers of {run.n_heads} heads need "
+            f"{each * together / 1e9:.3g} GB for {together} sequences of {length} tokens, more than "
+            f"{memory / 1e9:.3g} GB: bound them with order= (heads in a chain) or most= (chains extended from each "
+            "layer), or pass fewer sequences"
         )
-    return [slice(start, min(start + rows, batch)) for start in range(0, batch, rows)]
+    wanted = min(PART, memory) if run.tokens.device.type == "cpu" else memory
+    rows = max(together, min(batch, wanted // max(1, each)))
+    even = math.ceil(batch / math.ceil(batch / rows))
+    return [slice(start, min(start + even, batch)) for start in range(0, batch, even)]
 
 
 def held_paths(run: FrozenRun, extent: Extent, layers: int | None = None) -> int:
-    """Paths that are held at once at the most: those carried, and one layer's values and outputs."""
-    carried, largest = 0, 0
-    for new, extended in path_counts(run, extent, layers):
-        largest = max(largest, carried + 2 * new)
+    """Paths that are held at once at the most: those carried, a layer's, and a head's (as values, twice, and as z)."""
+    carried, largest, counts = 0, 0, path_counts(run, extent, layers)
+    for layer, (new, extended) in enumerate(counts):
+        kept = new if layer + 1 < len(counts) else 0
+        largest = max(largest, carried + kept + 3 * new // run.n_heads)
         carried += extended
     return largest
 
 
+def is_complete(run: FrozenRun, extent: Extent, layers: int | None = None) -> bool:
+    """Whether every path is followed to its end."""
+    end = run.n_layers if layers is None else layers
+    if extent.order is not None and extent.order < end:
+        return False
+    return all(new == extended for new, extended in path_counts(run, extent, layers)[:-1])
+
+
 def path_counts(run: FrozenRun, extent: Extent, layers: int | None = None) -> list[tuple[int, int]]:
-    """For each layer, how many paths end there and how many of them are extended."""
+    """For each layer, how many paths end there and how many of them are extended, at the most."""
     heads, one, counts = run.n_heads, run.select(slice(0, 1)), []
     of_order: dict[int, int] = {}
-    for layer in range(run.n_layers if layers is None else layers):
-        if extent.order == 0:
-            break
-        new = {1: heads * len(entering(one, layer, extent.split))}
+    end = run.n_layers if layers is None else layers
+    for layer in range(0 if extent.order == 0 else end):
+        new = {1: heads * len(entering(one, layer, run.weights.b_V[layer], extent.split))}
         for order, n in of_order.items():
             new[order + 1] = new.get(order + 1, 0) + heads * n
-        total = sum(new.values())
         kept = {order: n for order, n in new.items() if extent.order is None or order < extent.order}
         if extent.most is not None and sum(kept.values()) > extent.most:
             kept = {min(kept): extent.most}
         for order, n in kept.items():
             of_order[order] = of_order.get(order, 0) + n
-        counts.append((total, sum(kept.values())))
+        counts.append((sum(new.values()), sum(kept.values())))
     return counts

@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
+from interp.errors import InputError
 from interp.frozen import FrozenRun, freeze
 from interp.frozen_terms import (
     SequenceLoss,
     chain_output,
-    direct,
     first_order_outputs,
     onward,
     order_residuals,
@@ -95,17 +95,20 @@ def term_importance_of(
     """Losses by order, and the effects of layers, heads and pairs of heads.
 
     `scored[b, i]`: the token at i counts (all but the first by default); or `targets[b, p]`: what position p is to
-    predict, -1 where that does not count. `pairs`: of an earlier and a later head, all
-    by default; the effect of a pair is that of the one term through exactly these two. `progress` wraps the pairs as
-    they are worked on, as tqdm does. Raises `InputError` for pairs that are not in order of depth, and unless two
-    sequences have a scored token.
+    predict, -1 where that does not count. `pairs`: of an earlier and a later head, all by default; the effect of a
+    pair is that of the one term through exactly these two. `progress` wraps the pairs as they are worked on, as tqdm
+    does. Raises `InputError` for pairs that are not two heads in order of depth, and unless two sequences have a
+    scored token.
     """
     named = chosen_pairs(run, pairs)
     loss = SequenceLoss(run, scored, targets)
-    losses = torch.stack([loss(residual) for residual in order_residuals(run)])
+    orders = order_residuals(run)
+    losses = torch.stack([loss(residual) for residual in orders])
     uniform = torch.full_like(losses[:1], math.log(run.logits.shape[-1]))
     single = first_order_outputs(run)
-    base, whole = direct(run), direct(run) + sum((out.sum(2) for out in single), torch.zeros_like(direct(run)))
+    base, final = orders[0], orders[-1]
+    whole = sum((out.sum(2) for out in single), base)
+    with_singles = loss(whole)
     heads = [Head(*at) for at in product(range(run.n_layers), range(run.n_heads))]
     of_head = {head: single[head.layer][:, :, head.index] for head in heads}
 
@@ -114,16 +117,16 @@ def term_importance_of(
         return bootstrap_intervals(values.unflatten(1, shape) if shape else values, generator, level)
 
     grid = (run.n_layers, run.n_heads)
-    final = residual_without(run, ())
     found = [losses[-1] - loss(final - onward(run, later, of_head[earlier])) for earlier, later in progress(named)]
+
     return TermImportance(
         uniform_loss=float(uniform[0, 0]),
         losses=bootstrap_intervals(losses.T, generator, level),
         steps=bootstrap_intervals((losses - torch.cat([uniform, losses[:-1]])).T, generator, level),
         layer_alone=estimated([loss(base + out.sum(2)) - losses[0] for out in single]),
-        layer_given_others=estimated([loss(whole) - loss(whole - out.sum(2)) for out in single]),
+        layer_given_others=estimated([with_singles - loss(whole - out.sum(2)) for out in single]),
         head_alone=estimated([loss(base + of_head[head]) - losses[0] for head in heads], *grid),
-        head_given_others=estimated([loss(whole) - loss(whole - of_head[head]) for head in heads], *grid),
+        head_given_others=estimated([with_singles - loss(whole - of_head[head]) for head in heads], *grid),
         head_paths=estimated([losses[-1] - loss(residual_without(run, [head])) for head in heads], *grid),
         pairs=named,
         pair=estimated(found) if found else None,
@@ -152,7 +155,9 @@ def virtual_head_effect(
 def chosen_pairs(run: FrozenRun, pairs: Iterable[tuple[tuple[int, int], tuple[int, int]]] | None) -> tuple[Pair, ...]:
     """The pairs asked for, checked, or all."""
     if pairs is not None:
-        checked = (checked_chain(pair, run.n_layers, run.n_heads) for pair in pairs)
-        return tuple((earlier, later) for earlier, later in checked)
+        chains = [checked_chain(pair, run.n_layers, run.n_heads) for pair in pairs]
+        if wrong := [chain for chain in chains if len(chain) != 2]:
+            raise InputError(f"a pair is an earlier and a later head, got {len(wrong[0])} heads")
+        return tuple((earlier, later) for earlier, later in chains)
     heads = [Head(*at) for at in product(range(run.n_layers), range(run.n_heads))]
     return tuple((earlier, later) for earlier, later in product(heads, heads) if earlier.layer < later.layer)
