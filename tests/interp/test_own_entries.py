@@ -95,7 +95,7 @@ def test_constant_rows_stand_out_by_nothing():
     assert (found.deviations, found.deviations_null) == (0, 0)
     assert found.entry == pytest.approx(0, abs=1e-7)
     x = torch.arange(6.0)[None]
-    cancelled = own_contrast(Factored(torch.tensor([[0.1, 0.3]]).expand(6, 2), torch.cat([3 * x, -x])))
+    cancelled = own_contrast(Factored(x.T @ torch.tensor([[0.1, 0.3]]), torch.cat([3 * x, -x])))
     assert abs(cancelled.entry) > 0
     assert (cancelled.deviations, cancelled.deviations_null) == (0, 0)
 
