@@ -1,6 +1,7 @@
 """Bigrams to ask of a model without layers, and how near tied embeddings can come to them, in closed form."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,7 @@ class Case:
     name: str
     tokens: tuple[str, ...]
     wanted: Bigrams
-    theory: dict[str, float | None]
+    theory: Mapping[str, float | None]
     """By kind of model; None where only its measurement says it."""
     by_hand: Float[Tensor, "token d"] | None = None
     """Tied embeddings that should give exactly what is wanted."""

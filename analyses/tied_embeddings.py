@@ -159,10 +159,10 @@ def descend(wanted: Bigrams, to_table: Callable[[Tensor], Tensor], generator: to
     def closure() -> Tensor:
         optimizer.zero_grad()
         loss = divergence(wanted, to_table(theta).log_softmax(-1))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)
     return theta.detach()
 
 

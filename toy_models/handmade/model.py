@@ -15,6 +15,8 @@ from toy_models.transformer import Transformer
 NO_ANSWER = -1
 """Stands in `answers` where the model says nothing that can be known beforehand."""
 Pair = tuple[HeadIndex, HeadIndex]
+Paths = Mapping[tuple[HeadIndex], float] | Mapping[tuple[HeadIndex, ...], float]
+"""Something of every path, by the heads that it goes through, earliest first."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +117,9 @@ class Expectations:
             self.add(f"order-{order} loss", loss)
         return self
 
-    def add_paths(self, logits: Mapping[tuple[HeadIndex, ...], float], copying: float | None = None) -> "Expectations":
+    def add_paths(self, logits: Paths, copying: float | None = None) -> "Expectations":
         """Signed logits by path, the direct path's being 0; path copying is their sign unless it is given."""
-        for heads, logit in ({(): 0.0} | dict(logits)).items():
+        for heads, logit in [((), 0.0), *logits.items()]:
             self.add("path logit", abs(logit), *heads)
             if logit:
                 self.add("path copying", math.copysign(1.0, logit) if copying is None else copying, *heads)
