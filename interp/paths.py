@@ -195,7 +195,8 @@ def checked_positions(positions: Sequence[int], end: int, which: str = "") -> li
 
 def check_size(run: FrozenRun, extent: Extent, targets: Tensor, memory: int) -> None:
     """`InputError` if the result itself is too large."""
-    n = sum(new for new, _ in path_counts(run, extent))
+    direct = entering(run.select(slice(0, 1)), None, run.weights.b_U, extent.split)
+    n = len(direct) + sum(new for new, _ in path_counts(run, extent))
     size = 2 * n * targets.numel() * run.logits.element_size()
     if size > memory:
         raise InputError(

@@ -52,11 +52,19 @@ def logits_from(w: TransformerWeights, tokens: Tensor) -> Tensor:
         x = normalised(w, residual, w.ln1_w, w.ln1_b, layer)
         added = sum((attention(w, x, layer, head) for head in range(w.n_heads)), w.b_O[layer])
         residual = residual + added
-        if w.W_in is not None and w.b_in is not None and w.W_out is not None and w.b_out is not None:
-            activation = F.gelu if w.activation == "gelu" else F.relu
-            x = normalised(w, residual, w.ln2_w, w.ln2_b, layer)
-            residual = residual + activation(x @ w.W_in[layer] + w.b_in[layer]) @ w.W_out[layer] + w.b_out[layer]
+        if w.W_in is not None:
+            residual = residual + activated(w, normalised(w, residual, w.ln2_w, w.ln2_b, layer), layer)
     return w.normalise(residual, w.ln_final_w, w.ln_final_b) @ w.W_U + w.b_U
+
+
+def activated(w: TransformerWeights, x: Tensor, layer: int) -> Tensor:
+    """What the MLP of a layer writes, reading the normalised x."""
+    assert w.W_in is not None
+    assert w.b_in is not None
+    assert w.W_out is not None
+    assert w.b_out is not None
+    activation = F.gelu if w.activation == "gelu" else F.relu
+    return activation(x @ w.W_in[layer] + w.b_in[layer]) @ w.W_out[layer] + w.b_out[layer]
 
 
 def normalised(w: TransformerWeights, x: Tensor, gain: Tensor | None, bias: Tensor | None, layer: int) -> Tensor:
