@@ -32,6 +32,8 @@ Folder = Annotated[Path | None, _optional("DIR", lambda words: Path(words[0]))]
 Text = Annotated[str | None, _optional("TEXT", lambda words: words[0])]
 Tokens = Annotated[tuple[int, ...] | None, _optional("N [N ...]", _numbers, "*")]
 HeadNames = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="HEAD", help=HEAD_HELP)]
+HeadName = Annotated[str | None, _optional("HEAD", lambda words: words[0])]
+Aim = Literal["induction", "duplicate", "previous", "first"]
 Expectations = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="ROLE[:N]")]
 HandmadeName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]")]
 HandmadeOptions = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=VALUE")]
@@ -257,6 +259,35 @@ class Lens(OnSequence):
     """Logit lens by depth, and what each component adds to the right token's logit."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Paths(OnSequence):
+    """What each path through heads adds to the loss and to the right token's logit; with --scores, to where a head
+    looks."""
+
+    head: HeadName = None
+    """Only paths through this head, as L1H3 or 1.3."""
+    scores: bool = False
+    """With --head: take its attention scores apart, by the earlier heads that its query and its key come through."""
+    target: Aim | None = None
+    """With --scores: the keys whose score is set against that of the other keys. What followed earlier copies of the
+    present token (induction, if left out), these copies themselves, the previous token, or the first."""
+    order: int | None = None
+    """Most heads in a path; the remainder then says what is missing."""
+    top: int = 10
+    """How many paths to show; paths.json has more."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scores and self.head is None:
+            raise InputError("--scores needs the head whose attention scores to take apart: add --head, as in L1H3")
+        if self.target is not None and not self.scores:
+            raise InputError("--target says which keys --scores sets against the others: add --scores")
+        for name, value, lowest in (("top", self.top, 1), ("order", self.order, 0)):
+            if value is not None and value < lowest:
+                raise InputError(f"--{name} must be at least {lowest}, got {value}")
+
+
 COMMANDS: dict[str, type[Common]] = {
-    kind.__name__.lower(): kind for kind in (Demo, Train, Handmade, Audit, Heads, Patterns, Circuits, Composition, Lens)
+    kind.__name__.lower(): kind
+    for kind in (Demo, Train, Handmade, Audit, Heads, Patterns, Circuits, Composition, Lens, Paths)
 }

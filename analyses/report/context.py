@@ -11,6 +11,8 @@ from analyses.audit.result import AuditReport
 from analyses.criteria import Criteria
 from analyses.evidence import RANK, Verdict
 from analyses.loading import Subject
+from analyses.paths.sample import Sample, random_sample, repeated_sample
+from analyses.paths.scores import ScoreParts, ScoreRuns, score_parts, score_runs
 from analyses.report.example import example_of
 from analyses.sequences import Example
 from interp.names import Head
@@ -19,6 +21,8 @@ from interp.weights import weights_of
 
 READING = ("induction", "anti-copying", "prefix-matching")
 """Roles that find what followed an earlier copy."""
+MOST_TAKEN_APART = 8
+"""Heads whose attention scores are taken apart, the surest first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +41,27 @@ class Context:
     def example(self) -> Example:
         """The sequence that patterns and lens are shown on."""
         return example_of(self.subject, self.report.seed)
+
+    @cached_property
+    def sample(self) -> Sample:
+        """The repeated tokens of the battery; the same drawn anew where behaviour was left out."""
+        battery = self.report.battery
+        if battery is None:
+            return random_sample(self.subject, self.report.seed)
+        device = next(self.subject.model.parameters()).device
+        return repeated_sample(battery.tokens.to(device), battery.predictable.to(device), battery.protocol)
+
+    @cached_property
+    def runs(self) -> ScoreRuns:
+        """The model's run on these tokens with its patterns held, and the same without the repetition."""
+        return score_runs(self.subject.model, self.sample, self.generator())
+
+    @cached_property
+    def score_parts(self) -> dict[Head, ScoreParts]:
+        """What carries the attention scores of the heads that match prefixes; empty where no head has such a role."""
+        heads = [Head.parse(verdict.head) for verdict in self.with_role if verdict.role in READING][:MOST_TAKEN_APART]
+        generator = self.generator()
+        return {head: score_parts(self.runs, head, generator) for head in sorted(heads)}
 
     @cached_property
     def with_role(self) -> tuple[Verdict, ...]:

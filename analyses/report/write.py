@@ -15,6 +15,8 @@ from analyses.report import (
     lens,
     method,
     patterns,
+    scores,
+    terms,
     training,
     words,
 )
@@ -27,6 +29,8 @@ SECTIONS: tuple[Callable[[Context], Section], ...] = (
     behaviour.section,
     patterns.section,
     causal.section,
+    terms.section,
+    scores.section,
     circuits.section,
     composition.section,
     lens.section,

@@ -10,6 +10,7 @@ from interp.plots.circuits import circuit_matrix, eigenvalue_spectra
 from interp.plots.composition import composition_graph, composition_matrices
 from interp.plots.drawing import png_bytes
 from interp.plots.lens import logit_lens, loss_by_layer
+from interp.plots.paths import signed_bars, waterfall
 from interp.plots.scores import score_by_period, score_heatmap
 from interp.plots.training import training_curve
 
@@ -25,5 +26,7 @@ __all__ = [
     "png_bytes",
     "score_by_period",
     "score_heatmap",
+    "signed_bars",
     "training_curve",
+    "waterfall",
 ]

@@ -187,7 +187,7 @@ def test_a_folder_that_cannot_be_written_is_refused(refused, tiny, tmp_path, com
         )
 
 
-@pytest.mark.parametrize("command", ["heads", "patterns", "circuits", "composition", "lens"])
+@pytest.mark.parametrize("command", ["heads", "patterns", "circuits", "composition", "lens", "paths"])
 def test_no_work_is_done_for_a_folder_without_permission(refused, tiny, monkeypatch, tmp_path, command):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     monkeypatch.setattr("toy_models.transformer.Transformer.forward", pytest.fail)

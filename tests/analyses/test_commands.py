@@ -25,7 +25,7 @@ from toy_models.transformer import Transformer
 
 pytest_plugins = ("tests.command_line",)
 
-ON_MODELS = ("heads", "patterns", "circuits", "composition", "lens")
+ON_MODELS = ("heads", "patterns", "circuits", "composition", "lens", "paths")
 PNG = b"\x89PNG"
 
 

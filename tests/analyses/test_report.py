@@ -167,7 +167,7 @@ def test_the_page_is_well_formed(induction_report):
 
 def test_every_section_says_what_is_seen_and_what_would_count(default_report):
     sections = default_report.all("section")
-    assert len(sections) == 9
+    assert len(sections) == 11
     assert len(default_report.all("p", "lead")) == 2 * len(sections)
     assert len(default_report.all("p", "counts")) == len(sections)
 

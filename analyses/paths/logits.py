@@ -1,0 +1,104 @@
+"""The strongest paths of the right token's logit, beside what they add to the token of another sequence."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from analyses.paths.sample import Sample, estimated
+from interp.frozen import FrozenRun
+from interp.names import Head
+from interp.path import Path
+from interp.paths import logit_paths_of
+from interp.stats import Estimate, Estimates
+
+MOST_PATHS = 1000
+"""Paths with an interval, the strongest; the sums are over all."""
+
+
+@dataclass(frozen=True, eq=False)
+class LogitParts:
+    """Each path's mean part in the logit of the token that comes, relative to the vocabulary's mean; nats."""
+
+    head: Head | None
+    """Only paths through this head; None for all."""
+    paths: tuple[Path, ...]
+    """The strongest first."""
+    parts: Estimates
+    """[path]"""
+    elsewhere: Estimates | None
+    """The same for the tokens of another sequence, [path]; None for a single sequence."""
+    n_paths: int
+    total: Estimate
+    """Sum of all paths (of those through the head)."""
+    total_elsewhere: Estimate | None
+    remainder: float
+    """The model's relative logit minus the sum of all its paths: rounding, unless paths were left out."""
+    logit: Estimate
+    """The model's own."""
+    error: float
+    """Largest remainder of any logit, as a share of the largest logit."""
+    complete: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        elsewhere = self.elsewhere
+        rows = [
+            {
+                "path": str(path),
+                "source": path.source,
+                "heads": list(path.heads),
+                **self.parts[index].to_dict(),
+                "to_another_sequences_token": None if elsewhere is None else elsewhere[index].to_dict(),
+            }
+            for index, path in enumerate(self.paths)
+        ]
+        return {
+            "through": self.head,
+            "n_paths": self.n_paths,
+            "paths": rows,
+            "sum": self.total.to_dict(),
+            "sum_to_another_sequences_token": None if self.total_elsewhere is None else self.total_elsewhere.to_dict(),
+            "logit": self.logit.to_dict(),
+            "remainder": self.remainder,
+            "error": self.error,
+            "complete": self.complete,
+        }
+
+
+def logit_parts(
+    run: FrozenRun, sample: Sample, generator: torch.Generator, head: Head | None = None, order: int | None = None
+) -> LogitParts:
+    """The logit of the token that comes, by path, averaged over the scored positions of each sequence.
+
+    `order` bounds the heads in a chain; `remainder` then says what is missing.
+    Raises `InputError` for more paths than fit the memory.
+    """
+    right = logit_paths_of(run, order=order)
+    wrong = None if sample.single else logit_paths_of(run, run.tokens.roll(1, dims=0)[:, 1:], order=order)
+    kept = [i for i, path in enumerate(right.paths) if head is None or head in path.heads]
+    values = by_sequence(right.relative[kept], sample)
+    strongest = values.mean(1).abs().sort(descending=True, stable=True).indices[:MOST_PATHS]
+    others = None if wrong is None else by_sequence(wrong.relative[kept], sample)
+    remainder = by_sequence(right.relative_remainder[None], sample)
+    everything = by_sequence(right.relative.sum(0, keepdim=True), sample) + remainder
+    return LogitParts(
+        head=head,
+        paths=tuple(right.paths[kept[i]] for i in strongest.tolist()),
+        parts=estimated(values[strongest].T, generator),
+        elsewhere=None if others is None else estimated(others[strongest].T, generator),
+        n_paths=len(kept),
+        total=estimated(values.sum(0), generator)[()],
+        total_elsewhere=None if others is None else estimated(others.sum(0), generator)[()],
+        remainder=float(remainder.mean()),
+        logit=estimated(everything[0], generator)[()],
+        error=right.error,
+        complete=right.complete,
+    )
+
+
+def by_sequence(values: Float[Tensor, "path batch pos"], sample: Sample) -> Float[Tensor, "path batch"]:
+    """The mean over a sequence's scored predictions; position p predicts the token at p + 1."""
+    mask = sample.scored[:, 1:].to(values)
+    return (values * mask).sum(2) / mask.sum(1)
