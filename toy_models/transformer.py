@@ -217,9 +217,10 @@ class Attention(NamedQKV):
         if not (self.hook_attn_scores.watched or self.hook_pattern.watched):
             q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
             return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
-        scores = einsum(q, k, "batch dest head d, batch src head d -> batch head dest src")
+        scaled = q / math.sqrt(self.d_head)
+        scores = einsum(scaled, k, "batch dest head d, batch src head d -> batch head dest src")
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
-        scores = self.hook_attn_scores((scores / math.sqrt(self.d_head)).masked_fill(future, -torch.inf))
+        scores = self.hook_attn_scores(scores.masked_fill(future, -torch.inf))
         pattern = self.hook_pattern(scores.softmax(-1))
         return einsum(pattern, v, "batch head dest src, batch src head d -> batch dest head d")
 
