@@ -93,7 +93,8 @@ def layer_streams(run: FrozenRun, layer: int, carried: list[Stream], split: bool
     """The chains that end in each head of a layer: those of one head, and the carried ones with one head more."""
     w, b_V = run.weights, run.weights.b_V[layer]
     sources = entering(run, layer, b_V, split)
-    direct = einsum(torch.stack(list(sources.values())), w.W_V[layer], "n batch pos m, head m d -> head batch pos n d")
+    read = [einsum(x, w.W_V[layer], "batch pos m, head m d -> head batch pos d") for x in sources.values()]
+    direct = torch.stack(read, dim=3)
     paths = [Path(source) for source in sources] + [path for stream in carried for path in stream.paths]
     at_bias = list(sources).index(bias_source(split)) if bool(b_V.any()) else None
     values = direct.new_empty(*run.tokens.shape, len(paths), w.d_head)
