@@ -8,43 +8,57 @@ import torch
 from torch import Tensor
 
 from analyses.arguments import Composition
+from analyses.commands.composition_text import report
 from analyses.loading import Subject, load_subject
 from analyses.output import deliver, png
-from analyses.tables import interval, number, paragraph, table
-from interp.circuits import Source
-from interp.composition import Composition as Scores
-from interp.composition import Kind, composition
+from interp.composition import Kind, Pieces, TermScores, composition_by_offset, composition_pieces, term_scores
+from interp.composition_edges import LEVEL, Compositions, Edge, compositions
 from interp.diagonal import diagonal_scores
 from interp.factored import Factored
 from interp.names import Head
-from interp.plots import composition_graph, composition_matrices
-from interp.scored import Scored
+from interp.plots.composition import composition_matrices, effect_graph
+from interp.projection_kernel import Overlap, projection_kernel
+from interp.scored import Scored, without_nan
 from interp.token_composition import token_table
 from interp.transformer_weights import TransformerWeights
 from interp.weights import weights_of
 from toy_models.errors import InputError
 
 KINDS: tuple[Kind, ...] = ("K", "Q", "V")
-MOST_ROWS = 40
-DRAWS = 200
+DRAWS = 1000
+EIGENVALUES = 5_000
+"""Of about so many small matrices the eigenvalues are taken for each null in token space, if that leaves 19 draws."""
+PIECES = 5
+"""Edges of which the rank-1 pieces are listed."""
 
 
-@dataclass(frozen=True)
-class InTokens:
-    """What the tables of all pairs say of tokens, `[pair]`: K and V their diagonal, Q the entry one position on."""
+@dataclass(frozen=True, eq=False)
+class Found:
+    """All that is measured of a model."""
 
-    pairs: tuple[tuple[Head, Head], ...]
-    K: Scored
-    Q: Scored | None
-    """None where an earlier head cannot carry positions."""
-    V: Scored
+    edges: Compositions
+    terms: dict[Kind, TermScores]
+    pointer: Scored | None
+    """[pair], the share of positions p whose Q-term is largest at p + 1; None where no head can carry positions."""
+    overlaps: dict[Kind, Overlap]
+    pieces: list[tuple[Edge, Pieces]]
+    offset: int | None
+    by_offset: dict[Kind, Tensor]
+    """[offset layer head layer head] of Q and K, for rotary positions."""
 
-    def kinds(self) -> dict[str, Scored | None]:
-        return {"K": self.K, "Q": self.Q, "V": self.V}
-
-    def to_dict(self) -> dict[str, Any]:
-        scores = {kind: None if scored is None else scored.to_dict() for kind, scored in self.kinds().items()}
-        return {"pairs": [f"{early}->{late}" for early, late in self.pairs], **scores}
+    def to_dict(self, pairs: list[tuple[Head, Head]]) -> dict[str, Any]:
+        residual = self.edges.to_dict()
+        return {
+            "residual_stream": residual["kinds"],
+            "surviving": residual["surviving"],
+            "by_offset": {kind: without_nan(scores.tolist()) for kind, scores in self.by_offset.items()},
+            "token_space": {kind: each.to_dict() for kind, each in self.terms.items()},
+            "pointer": None
+            if self.pointer is None
+            else {"pairs": [f"{early}->{late}" for early, late in pairs], **self.pointer.to_dict()},
+            "projection_kernel": {kind: each.to_dict() for kind, each in self.overlaps.items()},
+            "pieces": [{"edge": str(edge), **pieces.to_dict()} for edge, pieces in self.pieces],
+        }
 
 
 def run(arguments: Composition) -> int:
@@ -55,120 +69,76 @@ def run(arguments: Composition) -> int:
         raise InputError(f"composition needs two layers of heads, {subject.path} has {subject.config.n_layers}")
     weights = weights_of(subject.model).to(device="cpu")
     offset = 1 if weights.rotary_base is not None and arguments.offset is None else arguments.offset
-    generator = torch.Generator().manual_seed(arguments.seed)
-    scores = {kind: composition(weights, kind, generator, DRAWS, offsets=offset) for kind in KINDS}
-    in_tokens = token_terms(weights, subject.heads, generator, offset)
+    pairs = pairs_of(subject.heads)
+    found = measure(weights, pairs, torch.Generator().manual_seed(arguments.seed), offset)
     values = {
         "model": subject.to_dict(),
         "offset": offset,
         "folded": weights.folded,
         "heads": subject.heads,
-        "residual_stream": {kind: each.to_dict() for kind, each in scores.items()},
-        "token_space": in_tokens.to_dict(),
+        **found.to_dict(pairs),
     }
-    text = report(subject, scores, in_tokens, offset)
-    return deliver(arguments, folder, values, text, drawings(subject, scores))
+    return deliver(arguments, folder, values, report(subject, found, pairs), drawings(subject, found))
 
 
-def token_terms(
-    w: TransformerWeights, heads: tuple[Head, ...], generator: torch.Generator, offset: int | None
-) -> InTokens:
-    """The three terms of every pair of an earlier and a later head."""
-    pairs = tuple((early, late) for early, late in product(heads, repeat=2) if early.layer < late.layer)
+def pairs_of(heads: tuple[Head, ...]) -> list[tuple[Head, Head]]:
+    """Every earlier head with every later one."""
+    return [(early, late) for early, late in product(heads, repeat=2) if early.layer < late.layer]
 
-    def tables(kind: Kind, source: Source = "token") -> Factored:
-        each = [token_table(w, early, late, kind, source, source, offset) for early, late in pairs]
-        return Factored(torch.stack([table.A for table in each]), torch.stack([table.B for table in each]))
 
-    pointer = None
-    if w.W_pos is not None and w.n_ctx > 2:
-        pointer = diagonal_scores(tables("Q", "position"), generator, DRAWS, shift=1).top1
-    return InTokens(
-        pairs,
-        K=diagonal_scores(tables("K"), generator, DRAWS).eigenvalue,
-        Q=pointer,
-        V=diagonal_scores(tables("V"), generator, DRAWS).eigenvalue,
+def measure(
+    w: TransformerWeights, pairs: list[tuple[Head, Head]], generator: torch.Generator, offset: int | None
+) -> Found:
+    """Everything, each with its nulls from one generator in turn."""
+    edges = compositions(w, generator, DRAWS, offset, KINDS)
+    fewer = min(DRAWS, max(19, EIGENVALUES // max(1, len(pairs))))
+    terms = {kind: term_scores(w, kind, generator, fewer, offset) for kind in KINDS}
+    overlaps = {kind: projection_kernel(w, kind, generator, DRAWS, offset) for kind in KINDS}
+    return Found(
+        edges,
+        terms,
+        pointer(w, pairs, generator, fewer),
+        overlaps,
+        [(e, pieces(w, e, generator, offset)) for e in edges.above()[:PIECES]],
+        offset,
+        {} if w.rotary_base is None else {k: composition_by_offset(w, k, range(w.n_ctx)) for k in KINDS if k != "V"},
     )
 
 
-def drawings(subject: Subject, scores: dict[Kind, Scores]) -> dict[str, bytes | str]:
+def pieces(w: TransformerWeights, edge: Edge, generator: torch.Generator, offset: int | None) -> Pieces:
+    """Rank-1 pieces of an edge."""
+    return composition_pieces(w, edge.earlier, edge.later, edge.kind, generator, DRAWS, offset)
+
+
+def pointer(
+    w: TransformerWeights, pairs: list[tuple[Head, Head]], generator: torch.Generator, draws: int
+) -> Scored | None:
+    """Does a query that holds position p match p + 1?"""
+    if w.W_pos is None or w.n_ctx < 3:
+        return None
+    each = [token_table(w, early, late, "Q", "position", "position") for early, late in pairs]
+    tables = Factored(torch.stack([table.A for table in each]), torch.stack([table.B for table in each]))
+    return diagonal_scores(tables, generator, draws, shift=1).top1
+
+
+def drawings(subject: Subject, found: Found) -> dict[str, bytes | str]:
     """Graph and matrices as PNGs."""
-    values: dict[str, Tensor] = {kind: each.score for kind, each in scores.items()}
-    beyond: dict[str, Tensor] = {kind: each.rotated.null_quantile(0.99) for kind, each in scores.items()}
-    baseline, title = scores["K"].baseline, f"Composition of {subject.name}"
-    graph = composition_graph(
-        values,
-        beyond,
+    kinds, title = found.edges.kinds, f"Composition of {subject.name}"
+    baseline = kinds["K"].baseline
+    graph = effect_graph(
+        {kind: each.share for kind, each in kinds.items()},
+        found.edges.q_above,
         title=title,
-        protocol="Baseline: the 99 % quantile of the same with a random rotation between the two matrices; one pair in "
-        "a hundred exceeds it by chance.",
+        level=LEVEL,
+        protocol="Null: a random rotation between the two matrices; q: Benjamini and Yekutieli over all edges.",
     )
     matrices = composition_matrices(
-        values,
+        {kind: each.score for kind, each in kinds.items()},
         baseline,
         title=title,
-        protocol=f"Baseline: 1/√d_model = {baseline:.3f}, the root mean square of matrices turned at random.",
+        q_values=found.edges.q_above,
+        level=LEVEL,
+        protocol=f"Baseline: 1/√d_model = {baseline:.3f}, the root mean square of matrices turned at random. Framed: "
+        f"more than that at q ≤ {LEVEL:g}.",
     )
     return {"composition.png": png(graph), "composition-matrices.png": png(matrices)}
-
-
-def report(subject: Subject, scores: dict[Kind, Scores], in_tokens: InTokens, offset: int | None) -> str:
-    """Both tables, with what they mean."""
-    pairs = sorted(sorted(in_tokens.pairs, key=lambda pair: -strongest(scores, pair))[:MOST_ROWS])
-    baseline, warning = scores["K"].baseline, scores["K"].warning
-    rotary = "" if offset is None else f" Query and key are {offset} apart."
-    parts = [
-        paragraph(subject.describe()),
-        paragraph(
-            "Composition of the matrices in the residual stream (Elhage et al. 2021), and the middle 95 % of the same "
-            f"with a random rotation between the two matrices; the root mean square of these is {number(baseline)} = "
-            f"1/sqrt(d_model). Weights only: what a head could read, not what it reads on tokens.{rotary}"
-        ),
-        *([] if warning is None else [paragraph(f"Mind: {warning}.")]),
-        residual_table(pairs, scores),
-        paragraph(
-            "The same pairs in token space, which no basis changes, and the middle 95 % with columns relabelled at "
-            "random. K: a key holding a token that the earlier head moved there is matched by that same token as "
-            "query (1: by it alone). Q: share of positions p for which a query holding p matches p + 1 best. V: what "
-            "both heads moved is raised itself."
-        ),
-        in_tokens_table(pairs, in_tokens),
-    ]
-    if len(pairs) < len(in_tokens.pairs):
-        parts.append(f"The {len(pairs)} strongest of {len(in_tokens.pairs)} pairs; composition.json has them all.")
-    return "\n\n".join(parts)
-
-
-def strongest(scores: dict[Kind, Scores], pair: tuple[Head, Head]) -> float:
-    """The pair's highest score of any kind."""
-    return max(float(each.score[(*pair[0], *pair[1])]) for each in scores.values())
-
-
-def residual_table(pairs: list[tuple[Head, Head]], scores: dict[Kind, Scores]) -> str:
-    """Scores and nulls in the residual stream."""
-    bounds = {kind: (s.rotated.null_quantile(0.025), s.rotated.null_quantile(0.975)) for kind, s in scores.items()}
-    rows = []
-    for early, late in pairs:
-        at, row = (*early, *late), [f"{early} → {late}"]
-        for kind, (low, high) in bounds.items():
-            row += [number(float(scores[kind].score[at])), interval(float(low[at]), float(high[at]), 2)]
-        rows.append(row)
-    header = ["pair", *(cell for kind in scores for cell in (f"{kind}-comp", "null"))]
-    return table(header, rows, "lrlrlrl")
-
-
-def in_tokens_table(pairs: list[tuple[Head, Head]], in_tokens: InTokens) -> str:
-    """Scores and nulls in token space."""
-    found = {kind: None if s is None else summary(s) for kind, s in in_tokens.kinds().items()}
-    rows = []
-    for early, late in pairs:
-        at, row = in_tokens.pairs.index((early, late)), [f"{early} → {late}"]
-        for each in found.values():
-            row += ["n/a", ""] if each is None else [number(each[0][at]), interval(each[1][at], each[2][at], 2)]
-        rows.append(row)
-    return table(["pair", "K tokens", "null", "Q pointer", "null", "V tokens", "null"], rows, "lrlrlrl")
-
-
-def summary(scored: Scored) -> tuple[list[float], list[float], list[float]]:
-    """Values and the middle 95 % of their nulls."""
-    return scored.value.tolist(), scored.null_quantile(0.025).tolist(), scored.null_quantile(0.975).tolist()

@@ -1,21 +1,14 @@
 """How strongly heads can read from earlier heads, by their weights: as a graph, and as matrices."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import FancyArrowPatch
 from torch import Tensor
 
 from interp.errors import InputError
 from interp.plots.drawing import (
-    COLORS,
-    INK,
     TEXT,
     Array,
     Number,
@@ -26,25 +19,19 @@ from interp.plots.drawing import (
     heat_map,
     name_axes,
     new_figure,
-    note,
+    outline,
     set_ticks,
     to_array,
 )
+from interp.plots.head_graph import KIND_COLORS, Arrow, Edge, head_graph
 
 Scores = Mapping[str, Float[Tensor, "early_layer early_head late_layer late_head"]]
 
 WEIGHTS_ONLY = "Weights only: what the matrices allow, not what happens on tokens."
-KIND_COLORS = {"Q": COLORS[0], "K": COLORS[1], "V": COLORS[2]}
-_BENDS = {"Q": 0.13, "K": 0.0, "V": -0.13}
-
-
-@dataclass(frozen=True)
-class _Edge:
-    kind: str
-    early: tuple[int, int]
-    late: tuple[int, int]
-    value: float
-    above: float
+Confirmed = Mapping[tuple[str, tuple[int, int], tuple[int, int]], Number]
+"""(kind, early head, late head) to what the edge does on tokens."""
+NUMBERED = 12
+"""Arrows of an effect graph that have their number beside them."""
 
 
 def composition_graph(
@@ -77,24 +64,61 @@ def composition_graph(
     drawn = sorted((edge for edge in edges if edge.above > 0), key=lambda edge: -edge.above)[:most]
     count = f"Arrows: the {len(drawn)} strongest of {len(edges)} pairs; width: score above the baseline."
     foot = " ".join([WEIGHTS_ONLY, count, protocol]).strip()
-    figure = new_figure(max(5.2, 1.25 * heads + 2.2), 1.45 * (layers - 1) + 2.2, title, foot)
-    axes = figure.add_subplot()
-    axes.set_aspect("equal")
-    for rank, edge in reversed(list(enumerate(drawn))):
-        _arrow(axes, edge, edge.above / drawn[0].above, numbered=rank < 3)
-    for layer, head in np.ndindex(layers, heads):
-        _node(axes, layer, head, (notes or {}).get((layer, head), ""))
-    axes.set(xlim=(-0.75, 1.25 * (heads - 1) + 0.6), ylim=(-1.45 * (layers - 1) - 0.6, 0.5))
-    axes.axis("off")
-    kinds = [Line2D([], [], color=KIND_COLORS[kind], lw=3, label=f"{kind}-composition") for kind in scores]
-    axes.legend(
-        handles=kinds,
-        frameon=False,
-        loc="center left",
-        bbox_to_anchor=(1.0, 0.5),
-        prop={"family": TEXT["fontfamily"], "size": 8},
+    arrows = [Arrow(edge, f"{edge.kind} {edge.value:.2f}" if rank < 3 else "") for rank, edge in enumerate(drawn)]
+    return head_graph(arrows, list(scores), (layers, heads), title, foot, notes or {})
+
+
+def effect_graph(
+    shares: Scores,
+    q_values: Scores,
+    *,
+    title: str,
+    level: Number = 0.05,
+    confirmed: Confirmed | None = None,
+    unit: str = "on tokens",
+    protocol: str = "",
+    most: int = 24,
+    notes: Mapping[tuple[int, int], str] | None = None,
+) -> Figure:
+    """Heads as nodes, and an arrow for each edge that is sure to differ from its null, as wide as its effect.
+
+    An arrow is drawn where q <= level and the share is above 0; its number is the share. Without a number from tokens
+    it is dashed: weights only. With one (`confirmed`), it is drawn through, and both numbers stand on it.
+
+    Args:
+        shares: effect by kind (`Q`, `K`, `V`), [early_layer early_head late_layer late_head]: 0 at the null, 1 at the
+            largest score that the two spectra allow. Entries whose early layer is not before the late one are ignored.
+        q_values: of the same shape; NaN where nothing was tested.
+        title: what the figure shows.
+        level: the largest q-value that is drawn.
+        confirmed: by (kind, early head, late head), what the same edge does on tokens.
+        unit: what those numbers are, for the foot.
+        protocol: how it was computed, at the foot.
+        most: most arrows that are drawn, the widest first.
+        notes: by (layer, head), a word or two to write below a node, such as its role.
+
+    Raises:
+        InputError: an unknown kind, shapes that differ, or shares that are not layer x head twice.
+    """
+    edges, layers, heads = _edges(shares, 0.0)
+    sure = [edge for edge in edges if edge.above > 0 and _entry(q_values, edge) <= level]
+    drawn = sorted(sure, key=lambda edge: -edge.above)[:most]
+    on_tokens = confirmed or {}
+    arrows = []
+    for rank, edge in enumerate(drawn):
+        number = on_tokens.get((edge.kind, edge.early, edge.late))
+        text = f"{edge.kind} {edge.value:.2f}" if rank < NUMBERED or number is not None else ""
+        text = text if number is None else f"{text} | {number:.2f}"
+        arrows.append(Arrow(edge, text, dashed=number is None))
+    shown = "all" if len(drawn) == len(sure) else f"the {len(drawn)} strongest"
+    foot = (
+        f"{WEIGHTS_ONLY} Arrows: {shown} of {len(sure)} edges, out of {len(edges)}, that compose more than their null "
+        f"at q ≤ {level:g}. Number and width: share of the way from the null (0) to the largest score that the "
+        "spectra allow (1)."
     )
-    return figure
+    if on_tokens:
+        foot += f" After the bar: {unit}. Dashed: weights only."
+    return head_graph(arrows, list(shares), (layers, heads), title, f"{foot} {protocol}".strip(), notes or {})
 
 
 def composition_matrices(
@@ -103,10 +127,13 @@ def composition_matrices(
     *,
     title: str,
     protocol: str = "",
+    q_values: Scores | None = None,
+    level: Number = 0.05,
 ) -> Figure:
     """The same as matrices, one for each kind: earlier head down, later head across, coloured by score − baseline.
 
-    Each cell holds the score itself. Arguments and errors as for `composition_graph`.
+    Each cell holds the score itself, and has a frame where its q-value (if there are any) is at most `level`. Other
+    arguments and errors as for `composition_graph`.
     """
     edges, layers, heads = _edges(scores, baselines)
     early = [(layer, head) for layer in range(layers - 1) for head in range(heads)]
@@ -135,11 +162,14 @@ def composition_matrices(
         name_axes(axes, "later head", "earlier head" if index == 0 else "")
         for row, column in np.argwhere(np.isfinite(value[kind]) & numbered).tolist():
             cell_text(axes, image, row, column, f"{value[kind][row, column]:.2f}", 7.5)
+        for edge in edges if q_values is not None else ():
+            if edge.kind == kind and _entry(q_values or {}, edge) <= level:
+                outline(axes, early.index(edge.early), late.index(edge.late), width=1.4 if numbered else 0.6)
     color_bar(figure, image, grid, "score − baseline")
     return figure
 
 
-def _edges(scores: Scores, baselines: Scores | Number) -> tuple[list[_Edge], int, int]:
+def _edges(scores: Scores, baselines: Scores | Number) -> tuple[list[Edge], int, int]:
     if not scores or not set(scores) <= set(KIND_COLORS):
         raise InputError(
             f"composition needs scores of the kinds {', '.join(KIND_COLORS)}, got {list(scores) or 'none'}"
@@ -163,47 +193,11 @@ def _edges(scores: Scores, baselines: Scores | Number) -> tuple[list[_Edge], int
         for index in np.ndindex(shape):
             if index[0] < index[2]:
                 value = float(array[index])
-                edges.append(_Edge(kind, index[:2], index[2:], value, value - float(base[index])))
+                edges.append(Edge(kind, index[:2], index[2:], value, value - float(base[index])))
     return edges, layers, heads
 
 
-def _place(head: tuple[int, int]) -> tuple[float, float]:
-    return 1.25 * head[1], -1.45 * head[0]
-
-
-def _node(axes: Axes, layer: int, head: int, text: str) -> None:
-    x, y = _place((layer, head))
-    axes.scatter([x], [y], s=760, color="white", edgecolors=INK, linewidths=1.1, zorder=20)
-    axes.text(x, y, f"L{layer}H{head}", ha="center", va="center", fontsize=8, zorder=21, **TEXT)
-    if text:
-        up = layer == 0
-        options: dict[str, Any] = {"ha": "center", "va": "bottom" if up else "top", "fontsize": 7.5, "zorder": 21}
-        note(axes, text, (x, y), (0, 17 if up else -17), **options)
-
-
-def _arrow(axes: Axes, edge: _Edge, share: float, numbered: bool) -> None:
-    start, end = _place(edge.early), _place(edge.late)
-    bend, color = _BENDS[edge.kind], KIND_COLORS[edge.kind]
-    axes.add_patch(
-        FancyArrowPatch(
-            start,
-            end,
-            connectionstyle=f"arc3,rad={bend}",
-            arrowstyle="-|>",
-            mutation_scale=7 + 6 * share,
-            linewidth=0.6 + 4.2 * share,
-            color=color,
-            alpha=0.35 + 0.6 * share,
-            shrinkA=14,
-            shrinkB=14,
-            zorder=2 + share,
-        )
-    )
-    if numbered:
-        across, down = end[0] - start[0], end[1] - start[1]
-        x = (start[0] + end[0]) / 2 + bend * down / 2
-        y = (start[1] + end[1]) / 2 - bend * across / 2
-        box = {"facecolor": "white", "edgecolor": color, "boxstyle": "round,pad=0.2", "linewidth": 0.7}
-        axes.text(
-            x, y, f"{edge.kind} {edge.value:.2f}", ha="center", va="center", fontsize=7, bbox=box, zorder=10, **TEXT
-        )
+def _entry(values: Scores, edge: Edge) -> float:
+    if edge.kind not in values:
+        raise InputError(f"there are no q-values for {edge.kind}-composition, only for {', '.join(values)}")
+    return float(values[edge.kind][(*edge.early, *edge.late)])

@@ -12,12 +12,10 @@ from analyses.commands import circuits as circuits_command
 from analyses.commands import composition as composition_command
 from analyses.loading import load_subject
 from interp.circuits import copying_score, skip_trigrams
-from interp.composition import composition
 from interp.heads import measure_heads
 from interp.hooks import record
 from interp.names import pattern_name
 from interp.stimuli import olsson_protocol, predictable_positions, repeated_tokens
-from interp.token_composition import token_composition
 from interp.weights import weights_of
 from toy_models.checkpoint import list_checkpoints, save_checkpoint
 from toy_models.config import TransformerConfig
@@ -217,46 +215,6 @@ def test_circuits_draws_the_tables_of_named_heads(interp, quick, tiny, tmp_path)
     named = interp("circuits", tiny, "--json", "--out", tmp_path, "--head", "1.0").json
     assert named["files"] == ["circuits.png", "circuits-L1H0-ov.png", "circuits-L1H0-qk.png", "circuits.json"]
     assert list(named["heads"]) == ["L1H0"]
-
-
-def test_composition_prints_the_handmade_models_quarter_beside_its_null(interp, quick, induction, tmp_path):
-    called = interp("composition", induction, "--out", tmp_path)
-    first, second = [words for words in words_per_line(called.out) if words[:3] == ["L0H0", "→", "L1H0"]]
-    assert [first[3], first[6], first[9]] == ["0.250", "0.000", "0.000"]
-    assert 0.05 < float(first[4].strip("[,")) <= float(first[5].strip("]")) < 0.15
-    assert second[3] == "1.000"
-    assert "0.110 = 1/sqrt(d_model)" in called.out.replace("\n", " ")
-    assert "read composition in token space instead" in called.out.replace("\n", " ")
-
-
-def test_composition_json_is_what_the_library_finds(interp, quick, tiny, tmp_path):
-    found = interp("composition", tiny, "--json", "--out", tmp_path).json
-    w = weights_of(load_subject(tiny).model)
-    expected = composition(w, "K", seeded(), DRAWS)
-    assert found["residual_stream"]["K"]["score"][0][1][1][0] == float(expected.score[0, 1, 1, 0])
-    assert found["residual_stream"]["K"]["score"][1][0][0][0] is None
-    assert found["residual_stream"]["K"]["null_high"][0][1][1][0] == float(
-        expected.rotated.null_quantile(0.975)[0, 1, 1, 0]
-    )
-    in_tokens = found["token_space"]
-    assert in_tokens["pairs"] == ["L0H0->L1H0", "L0H0->L1H1", "L0H1->L1H0", "L0H1->L1H1"]
-    one = token_composition(w, (0, 1), (1, 0), "V", seeded(), DRAWS).eigenvalue
-    assert in_tokens["V"]["value"][2] == pytest.approx(float(one.value))
-
-
-def test_the_graph_draws_what_exceeds_the_99_percent_quantile_of_its_null(interp, quick, tiny, tmp_path, monkeypatch):
-    drawn = []
-
-    def graph(scores, baselines, **options):
-        drawn.append((scores, baselines))
-        return Figure()
-
-    monkeypatch.setattr(composition_command, "composition_graph", graph)
-    interp("composition", tiny, "--out", tmp_path)
-    ((scores, baselines),) = drawn
-    expected = composition(weights_of(load_subject(tiny).model), "K", seeded(), DRAWS)
-    assert torch.equal(scores["K"][0, :, 1], expected.score[0, :, 1])
-    assert torch.equal(baselines["K"][0, :, 1], expected.rotated.null_quantile(0.99)[0, :, 1])
 
 
 def test_composition_needs_two_layers(interp, tmp_path):
