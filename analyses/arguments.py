@@ -7,10 +7,15 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
-from toy_models.config import TransformerConfig
+from analyses.training_arguments import (
+    MarkovOptions,
+    ModelOptions,
+    RepeatedTokensOptions,
+    SkipTrigramsOptions,
+    TextOptions,
+    TrainOptions,
+)
 from toy_models.errors import InputError
-from toy_models.task_config import MarkovConfig, RepeatedTokensConfig, SkipTrigramsConfig, TextConfig
-from toy_models.train_config import TrainConfig
 
 HEAD_HELP = "Only this head, as L1H3 or 1.3; may be repeated."
 
@@ -63,50 +68,6 @@ class Common:
             raise InputError(f"--threads must be at least 1, got {self.threads}")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"--seed must be 0 or above and below 2**63, got {self.seed}")
-
-
-@dataclass(frozen=True)
-class ModelOptions(TransformerConfig):
-    """The transformer; its vocabulary and context are those of the task."""
-
-    d_vocab: Annotated[int, tyro.conf.Suppress] = 64
-    n_ctx: Annotated[int, tyro.conf.Suppress] = 64
-
-
-@dataclass(frozen=True)
-class TrainOptions(TrainConfig):
-    """AdamW with warm-up, decay and clipping; when to measure, to save and to stop."""
-
-    seed: Annotated[int, tyro.conf.Suppress] = 0
-    device: Annotated[Literal["auto", "cpu", "cuda"], tyro.conf.Suppress] = "auto"
-
-
-@dataclass(frozen=True)
-class RepeatedTokensOptions(RepeatedTokensConfig):
-    """A few fresh random tokens, then a random block that is repeated until the context is full."""
-
-    kind: Annotated[Literal["repeated-tokens"], tyro.conf.Suppress] = "repeated-tokens"
-
-
-@dataclass(frozen=True)
-class MarkovOptions(MarkovConfig):
-    """Markov chains whose transition matrix is drawn anew for every sequence, rows from a symmetric Dirichlet."""
-
-    kind: Annotated[Literal["markov"], tyro.conf.Suppress] = "markov"
-
-
-@dataclass(frozen=True)
-class SkipTrigramsOptions(SkipTrigramsConfig):
-    """One source token somewhere early; after it, every trigger is answered by the pair's own output."""
-
-    kind: Annotated[Literal["skip-trigrams"], tyro.conf.Suppress] = "skip-trigrams"
-
-
-@dataclass(frozen=True)
-class TextOptions(TextConfig):
-    """Windows of real text; with no paths, the source files of Python's standard library."""
-
-    kind: Annotated[Literal["text"], tyro.conf.Suppress] = "text"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,7 +248,42 @@ class Paths(OnSequence):
                 raise InputError(f"--{name} must be at least {lowest}, got {value}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Search(OnModel):
+    """Which edges between heads carry induction: scores, a circuit, and a check with all other edges ablated."""
+
+    method: Literal["eap-ig", "eap", "exact", "greedy", "random", "weights"] = "eap-ig"
+    """How edges are scored: eap-ig and eap by gradients, exact and greedy by a run for each edge; random and weights
+    are baselines."""
+    ablation: Literal["resample", "mean", "zero"] = "resample"
+    """What an ablated edge carries: what it does on other tokens at the same positions, its mean, or nothing."""
+    metric: Literal["loss", "logit-difference", "kl"] = "loss"
+    """What is measured of predictable tokens: loss, logit less the mean of all others, or KL from the whole model."""
+    edges: int | None = None
+    """Circuit of so many best edges."""
+    threshold: float | None = None
+    """Circuit of all edges that score so much; for greedy, the rise of the cost from which an edge stays."""
+    faithfulness: float | None = None
+    """Smallest circuit of best edges that reaches this share of what all edges carry; 0.9 if nothing is asked for."""
+    steps: int = 10
+    """Points between ablated and intact embeddings, for eap-ig."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        asked = {name: getattr(self, name) for name in ("edges", "threshold", "faithfulness")}
+        given = [f"--{name}" for name, value in asked.items() if value is not None]
+        if len(given) > 1:
+            raise InputError(f"{' and '.join(given)} exclude each other: give one of them")
+        for name, value, lowest in (("edges", self.edges, 1), ("steps", self.steps, 1)):
+            if value is not None and value < lowest:
+                raise InputError(f"--{name} must be at least {lowest}, got {value}")
+        for name in ("threshold", "faithfulness"):
+            value = asked[name]
+            if value is not None and not 0 < value < float("inf"):
+                raise InputError(f"--{name} must be a number above 0, got {value}")
+
+
 COMMANDS: dict[str, type[Common]] = {
     kind.__name__.lower(): kind
-    for kind in (Demo, Train, Handmade, Audit, Heads, Patterns, Circuits, Composition, Lens, Paths)
+    for kind in (Demo, Train, Handmade, Audit, Heads, Patterns, Circuits, Composition, Lens, Paths, Search)
 }

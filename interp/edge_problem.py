@@ -4,7 +4,6 @@ A problem holds the tokens, what is measured (a cost: higher is worse), and what
 The last is part of every result: faithfulness depends strongly on it (Miller et al. 2024, arXiv:2407.08734).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +14,8 @@ from torch import Tensor
 from interp.errors import InputError
 from interp.graph import Graph, graph_of
 from interp.graph_run import Nudge, Outputs, embeddings, run_graph
-from interp.losses import scored_masks
+from interp.losses import masked_means, scored_masks
+from interp.metrics import kl_divergences, scored_losses
 from interp.transformer_weights import TransformerWeights
 
 Ablation = Literal["resample", "mean", "zero"]
@@ -161,29 +161,17 @@ def cost_of(
     intact: Float[Tensor, "batch pos d_vocab"],
 ) -> Float[Tensor, " batch"]:
     """Mean over each sequence's scored tokens; higher is worse."""
-    values = _COSTS[metric](logits[:, :-1].double(), tokens[:, 1:, None], intact[:, :-1].double())
-    weights = scored[:, 1:].to(values)
-    return (values * weights).sum(1) / weights.sum(1)
+    if metric == "loss":
+        return scored_losses(logits, tokens, scored)
+    if metric == "kl":
+        return kl_divergences(logits, intact.double().log_softmax(-1), scored.roll(-1, dims=1))
+    return -masked_means(logit_leads(logits, tokens)[None], scored[None])[0, 0]
 
 
-def _loss(logits: Tensor, target: Tensor, intact: Tensor) -> Tensor:
-    return -logits.log_softmax(-1).gather(-1, target)[..., 0]
-
-
-def _lost_logit(logits: Tensor, target: Tensor, intact: Tensor) -> Tensor:
-    """Minus (logit of the target less the mean of the others)."""
-    right, n = logits.gather(-1, target)[..., 0], logits.shape[-1]
-    return (logits.sum(-1) - right) / (n - 1) - right
-
-
-def _kl(logits: Tensor, target: Tensor, intact: Tensor) -> Tensor:
-    """KL(intact || this)."""
-    true, here = intact.log_softmax(-1), logits.log_softmax(-1)
-    return (true.exp() * (true - here)).sum(-1)
-
-
-_COSTS: dict[Metric, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "loss": _loss,
-    "logit difference": _lost_logit,
-    "kl": _kl,
-}
+def logit_leads(
+    logits: Float[Tensor, "batch pos d_vocab"], tokens: Int[Tensor, "batch pos"]
+) -> Float[Tensor, "batch pos"]:
+    """Logit of each token less the mean logit of all others, from the position before; 0 at position 0."""
+    before, n = logits[:, :-1].double(), logits.shape[-1]
+    right = before.gather(-1, tokens[:, 1:, None])[..., 0]
+    return torch.nn.functional.pad(right - (before.sum(-1) - right) / (n - 1), (1, 0))

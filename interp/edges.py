@@ -43,8 +43,11 @@ def eap(problem: EdgeProblem, generator: torch.Generator | None = None) -> EdgeS
     """Edge attribution patching: (other_s - out_s) · d cost / d input_r, the gradient taken in the intact model.
 
     Syed et al. 2023 (arXiv:2310.10348): minus the derivative of the cost by the edge's mask at 1. Blind where the
-    gradient vanishes, as in saturated attention.
+    gradient vanishes, as in saturated attention. Raises `InputError` for the KL from the intact model, which is flat
+    there whatever the edges do.
     """
+    if problem.metric == "kl":
+        raise InputError("the KL is flat at the intact model, so EAP would find nothing: take eap-ig, exact or greedy")
     gradient = _gradient(problem, problem.start)
     said = "first order in the edge's mask, at the intact model (EAP)"
     return scores_from(problem, "eap", -gradient, said, runs=2, unit=METRICS[problem.metric])

@@ -1,0 +1,51 @@
+"""How much of a model circuits of each size carry."""
+
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+
+from interp.circuit_curve import Curve
+from interp.errors import InputError
+from interp.plots.drawing import COLORS, QUIET, legend, name_axes, new_figure, note, plain_axes, to_array
+
+
+def faithfulness_curves(
+    curves: Mapping[str, Curve], *, circuit: tuple[int, float] | None = None, title: str, protocol: str = ""
+) -> Figure:
+    """f of the best n edges by n, a line with its interval for each ranking.
+
+    Args:
+        curves: by the name of the ranking; those called "random" are drawn pale, with one entry in the legend.
+        circuit: size and f of the circuit that was chosen, marked by a dot.
+        title: what the figure shows.
+        protocol: how it was measured, at the foot.
+
+    Raises:
+        InputError: there is no curve.
+    """
+    if not curves:
+        raise InputError("there is no curve to draw")
+    figure = new_figure(6.4, 3.8, title, protocol)
+    axes = figure.add_subplot()
+    for level, style in ((1.0, "-"), (0.0, "-")):
+        axes.axhline(level, color="#bbbbbb", lw=0.8, ls=style)
+    colors = iter(COLORS)
+    named = False
+    for name, curve in curves.items():
+        chance = name.startswith("random")
+        color = QUIET if chance else next(colors)
+        x, f = to_array(curve.sizes), curve.faithfulness
+        axes.plot(x, to_array(f.mean), color=color, lw=0.8 if chance else 1.8, alpha=0.5 if chance else 1.0,
+                  label="random rankings" if chance and not named else None if chance else name)  # fmt: skip
+        named |= chance
+        if not chance:
+            axes.fill_between(x, to_array(f.low), to_array(f.high), color=color, alpha=0.2, lw=0)
+    if circuit is not None:
+        axes.scatter(*circuit, s=28, color=COLORS[1], zorder=5)
+        note(axes, f"{circuit[0]} edges: {circuit[1]:.2f}", circuit, (6, -12))
+    low = min(float(curve.faithfulness.mean.min()) for curve in curves.values())
+    axes.set_ylim(max(low, -1.0) - 0.05, 1.15)
+    plain_axes(axes)
+    name_axes(axes, "edges kept, best first", "faithfulness (share of what all edges carry)")
+    legend(axes, loc="lower right")
+    return figure
