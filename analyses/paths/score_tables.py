@@ -32,6 +32,8 @@ def introduction(found: ScoreParts) -> str:
     )
     if found.null is not None:
         text += f" fresh: the same pairs of positions on fresh tokens ({found.null_text})."
+    if found.contrast.n == 1:
+        text += " It is of one sequence, so that there is no interval."
     if found.head.layer == 0:
         text += f" {found.head} is in the first layer, so that nothing but direct paths lead into it."
     return text
@@ -39,17 +41,20 @@ def introduction(found: ScoreParts) -> str:
 
 def kind_table(found: ScoreParts, single: bool) -> str:
     """The contrast and its four parts."""
-    share = found.shares
-    fresh = [] if found.null is None else [number(found.null)]
-    rows = [["contrast", "", *cells(found.contrast), *fresh, "" if share is None else "100%"]]
+    share, null = found.shares, found.kinds.null
+    rows = [["contrast", "", *cells(found.contrast), *present(found.null), *([] if share is None else ["100%"])]]
     for kind, estimate in found.kinds.estimates.items():
-        null = [] if found.kinds.null is None else [number(found.kinds.null[kind])]
-        part = "" if share is None else f"{share.get(kind, 0.0):.0%}"
-        rows.append([kind, KINDS_IN_WORDS[kind], *cells(estimate), *null, part])
-    header = ["part", "", "score", "interval", *([] if found.null is None else ["fresh"]), "share"]
+        fresh = present(None if null is None else null[kind])
+        part = [] if share is None else [f"{share[kind]:.0%}"]
+        rows.append([kind, KINDS_IN_WORDS[kind], *cells(estimate), *fresh, *part])
+    header = ["part", "", "score", "interval", *(["fresh"] if null else []), *(["share"] if share else [])]
     text = table(*without_interval(header, rows, single), "llrlrr" if not single else "llrr")
-    note = "No shares: the parts have different signs." if share is None else ""
-    return text if not note else f"{text}\n{note}"
+    return text if share else f"{text}\nNo shares: the parts have different signs."
+
+
+def present(value: float | None) -> list[str]:
+    """The cell of a column that is there only where there are values."""
+    return [] if value is None else [number(value)]
 
 
 def chain_table(found: ScoreParts, top: int, single: bool) -> str:
@@ -75,8 +80,7 @@ def part_table(
     ]
     header = [*names, "score", "interval", *([] if null is None else ["fresh"])]
     text = table(*without_interval(header, rows, single), "llrlr" if not single else "llrr")
-    left = len(parts.estimates) - len(shown)
-    return text if left <= 0 else f"{text}\nThe {len(shown)} strongest of {len(parts.estimates)} {what}."
+    return text if parts.n == len(shown) else f"{text}\nThe {len(shown)} strongest of {parts.n} {what}."
 
 
 def without_interval(header: list[str], rows: list[list[str]], single: bool) -> tuple[list[str], list[list[str]]]:

@@ -50,6 +50,8 @@ class Parts(Generic[Key]):
 
     estimates: Mapping[Key, Estimate]
     null: Mapping[Key, float] | None
+    n: int
+    """How many there are, with those that were left out."""
 
     def to_dict(self, name: Callable[[Key], Any], most: int | None = None) -> list[dict[str, Any]]:
         null = self.null
@@ -186,15 +188,15 @@ def strongest(
     """The largest means of the first n samples, all at once and with the same resamples."""
     keys = sorted(groups, key=lambda key: -abs(float(groups[key][:n].mean())))[:most]
     if not keys:
-        return Parts({}, None if null is None else {})
+        return Parts({}, None if null is None else {}, 0)
     found = estimated(torch.stack([groups[key][:n] for key in keys], dim=1), generator)
     means = None if null is None else {key: float(null[key].mean()) for key in keys if key in null}
-    return Parts({key: found[index] for index, key in enumerate(keys)}, means)
+    return Parts({key: found[index] for index, key in enumerate(keys)}, means, len(groups))
 
 
 def in_order(parts: Parts[Kind]) -> Parts[Kind]:
     """Direct first, then Q, K and both."""
-    return Parts({kind: parts.estimates[kind] for kind in KINDS}, parts.null)
+    return Parts({kind: parts.estimates[kind] for kind in KINDS}, parts.null, parts.n)
 
 
 def by_last_head(contrast: Contrast) -> dict[tuple[Head, Side], Tensor]:

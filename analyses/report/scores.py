@@ -80,6 +80,8 @@ def left_out(context: Context) -> list[Block]:
 
 def in_words(context: Context, found: ScoreParts) -> list[Piece]:
     """Which part is the largest, and the chains that make up a tenth of the whole or more."""
+    if found.contrast.low <= 0:
+        return [f"{found.head}: a contrast of ", *spaced(found.contrast), ", not above 0 for sure."]
     kind, largest = max(found.kinds.estimates.items(), key=lambda item: item[1].mean)
     pieces: list[Piece] = [f"{found.head}: of a contrast of ", *spaced(found.contrast), ", "]
     pieces += [*spaced(largest), f" {WORDS[kind]}"]

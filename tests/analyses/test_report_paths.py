@@ -126,3 +126,12 @@ def test_tables_keep_to_the_strongest_of_many_heads(undrawn, tmp_path):
     assert "The 16 strongest of 18." in text
     assert "The 16 strongest of 108." in text
     assert "chains of 3 (the model)" in text
+
+
+def test_a_contrast_that_may_be_0_is_not_explained(tmp_path):
+    context = context_of(tmp_path, "induction_k")
+    found = score_parts(context.runs, Head(0, 0), context.generator())
+    words = "".join(str(getattr(piece, "text", piece)) for piece in scores.in_words(context, found))
+    assert found.contrast.low < 0
+    assert words.startswith(f"L0H0: a contrast of {shown(found.contrast.mean)} ")
+    assert words.endswith(", not above 0 for sure.")

@@ -16,10 +16,11 @@ def random_scores(n):
 
 
 def some_targets(n):
-    """One key for most queries, three for some, none for others."""
+    """One key for most queries, three for some, none for others; the last sequence has fewer."""
     targets = torch.zeros(n, LENGTH, LENGTH, dtype=torch.bool)
     targets[:, 2:6, 1] = True
     targets[0, 5, :3] = True
+    targets[-1, 3] = False
     return targets
 
 
