@@ -72,7 +72,7 @@ def term_importance(
     scored: Bool[Tensor, "batch pos"] | None = None,
     *,
     targets: Int[Tensor, "batch pos"] | None = None,
-    pairs: Iterable[tuple[tuple[int, int], tuple[int, int]]] | None = None,
+    pairs: Iterable[tuple[tuple[int, int], ...]] | None = None,
     level: float = 0.95,
     progress: Progress = iter,
 ) -> TermImportance:
@@ -88,7 +88,7 @@ def term_importance_of(
     scored: Bool[Tensor, "batch pos"] | None = None,
     *,
     targets: Int[Tensor, "batch pos"] | None = None,
-    pairs: Iterable[tuple[tuple[int, int], tuple[int, int]]] | None = None,
+    pairs: Iterable[tuple[tuple[int, int], ...]] | None = None,
     level: float = 0.95,
     progress: Progress = iter,
 ) -> TermImportance:
@@ -152,7 +152,7 @@ def virtual_head_effect(
     return bootstrap_interval(loss(final) - loss(final - term), generator, level)
 
 
-def chosen_pairs(run: FrozenRun, pairs: Iterable[tuple[tuple[int, int], tuple[int, int]]] | None) -> tuple[Pair, ...]:
+def chosen_pairs(run: FrozenRun, pairs: Iterable[tuple[tuple[int, int], ...]] | None) -> tuple[Pair, ...]:
     """The pairs asked for, checked, or all."""
     if pairs is not None:
         chains = [checked_chain(pair, run.n_layers, run.n_heads) for pair in pairs]
