@@ -17,11 +17,11 @@ they stand. In layers above the first, tokens reach a head through other heads t
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.diagonal import DiagonalScores, diagonal_scores
-from interp.entries import Entries, tile_rows, top_entries
+from interp.entries import Entries, Progress, check_finite, largest_in_rows, tile_rows, top_entries
 from interp.errors import InputError
 from interp.factored import Factored
 from interp.transformer_weights import TransformerWeights
@@ -119,7 +119,7 @@ def copying_score(
 
     Its `eigenvalue` is the copying score of Elhage et al., sum(lambda) / sum(|lambda|), of logits relative to their
     mean over the vocabulary (the softmax ignores the rest). Positive eigenvalues alone do not prove copying: read it
-    with the diagonal's share of the table and `top1`.
+    with the diagonal's share of the table and `top1`. For vocabularies of tens of thousands see `interp.spectra`.
     """
     return diagonal_scores(full_ov(w, head), generator, draws)
 
@@ -138,7 +138,11 @@ class SkipTrigram(NamedTuple):
 
 
 def skip_trigrams(
-    w: TransformerWeights, head: tuple[int, int], k: int = 20, offset: int | None = None
+    w: TransformerWeights,
+    head: tuple[int, int],
+    k: int = 20,
+    offset: int | None = None,
+    progress: Progress | None = None,
 ) -> list[SkipTrigram]:
     """The k strongest token triples of a head, largest first: at dst it attends to src and so raises out.
 
@@ -148,26 +152,43 @@ def skip_trigrams(
     Both factors are what the softmax sees (it ignores the means). Positions, and for smeared keys the token before
     src, are left out; rotary positions need `offset` = dest - src. The triples of one src are all pairs of its dsts
     and outs: a head that has keep..in -> mind and keep..at -> bay has keep..in -> bay as well (the "bug" of
-    skip-trigrams in Elhage et al. 2021). Streamed by tiles of source tokens.
+    skip-trigrams in Elhage et al. 2021). Streamed by tiles of source tokens, which `progress` wraps: a source whose
+    largest a times its largest o does not reach the k-th triple so far is passed over.
     """
     if k < 1:
         raise InputError(f"k must be at least 1, got {k}")
     attention = full_qk(w, head, offset=offset, biases=True)
     attends = Factored((attention.B - attention.B.mean(-1, keepdim=True)).mT / w.attn_scale, attention.A.mT)  # src dst
     raises = centred_rows(full_ov(w, head))  # src out
+    for table in (attends, raises):
+        check_finite(table)
     best: list[SkipTrigram] = []
-    for src in tile_rows(attends.shape[-2], max(attends.shape[-1], raises.shape[-1], k * k)):
-        a, dst = attends.rows(src).topk(min(k, attends.shape[-1]))
-        o, out = raises.rows(src).topk(min(k, raises.shape[-1]))
-        product = a.clamp_min(0)[:, :, None] * o[:, None, :]
-        top, flat = product.flatten().topk(min(k, product.numel()))
-        row, i, j = (index.tolist() for index in torch.unravel_index(flat, product.shape))
-        best += [
-            SkipTrigram(int(src[r]), int(dst[r, p]), int(out[r, q]), s, float(a[r, p]), float(o[r, q]))
-            for s, r, p, q in zip(top.tolist(), row, i, j, strict=True)
-            if s > 0
-        ]
-    return sorted(best, key=lambda triple: -triple.score)[:k]
+    tiles = list(tile_rows(attends.shape[-2], max(attends.shape[-1], raises.shape[-1], k * k)))
+    for src in tiles if progress is None else progress(tiles):
+        a, o = attends.rows(src), raises.rows(src)
+        reach = a.amax(-1).clamp_min(0) * o.amax(-1)
+        hit = reach.topk(min(k, len(src))).indices
+        hit = hit[reach[hit] > (best[-1].score if len(best) == k else 0)]
+        if len(hit):
+            best = sorted([*best, *triples(src[hit], a[hit], o[hit], k)], key=lambda triple: -triple.score)[:k]
+    return best
+
+
+def triples(
+    src: Int[Tensor, " src"], attends: Float[Tensor, "src dst"], raises: Float[Tensor, "src out"], k: int
+) -> list[SkipTrigram]:
+    """The k strongest of some sources, those above 0."""
+    a, o = largest_in_rows(attends, k), largest_in_rows(raises, k)
+    product = a.value.clamp_min(0)[:, :, None] * o.value[:, None, :]
+    top, flat = product.flatten().topk(min(k, product.numel()))
+    row, i, j = (index.tolist() for index in torch.unravel_index(flat, product.shape))
+    return [
+        SkipTrigram(
+            int(src[r]), int(a.column[r, p]), int(o.column[r, q]), score, float(a.value[r, p]), float(o.value[r, q])
+        )
+        for score, r, p, q in zip(top.tolist(), row, i, j, strict=True)
+        if score > 0
+    ]
 
 
 def centred_rows(table: Factored) -> Factored:

@@ -76,6 +76,18 @@ def top_per_row(
     return RowEntries(torch.cat([each.value for each in found]), torch.cat([each.column for each in found]))
 
 
+def strengths(
+    table: Factored, tile: int = TILE, progress: Progress | None = None
+) -> tuple[Float[Tensor, " row"], Float[Tensor, " column"]]:
+    """The largest absolute value of each row and of each column, tile by tile."""
+    check(table, 1)
+    by_row, by_column = [], table.A.new_zeros(table.shape[-1])
+    for _, dense in dense_tiles(table, tile, progress):
+        by_row.append(largest_of_rows(dense, magnitude=True))
+        by_column = torch.maximum(by_column, torch.maximum(dense.amax(0), -dense.amin(0)))
+    return torch.cat(by_row), by_column
+
+
 def largest_in_rows(dense: Float[Tensor, "row column"], k: int, magnitude: bool = False) -> RowEntries:
     """The k largest entries of each row of a dense tile.
 

@@ -1,16 +1,20 @@
 """Circuits in token space: what a head's QK or OV matrix does to every pair of tokens, and its eigenvalues."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
+import torch
 from jaxtyping import Complex, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from interp.entries import strengths
 from interp.errors import InputError
+from interp.factored import Factored
 from interp.plots.drawing import (
     FAINT,
     QUIET,
@@ -33,7 +37,7 @@ from interp.plots.drawing import (
 
 
 def circuit_matrix(
-    matrix: Float[Tensor, "row column"],
+    matrix: Float[Tensor, "row column"] | Factored,
     rows: Sequence[str],
     columns: Sequence[str],
     *,
@@ -48,7 +52,8 @@ def circuit_matrix(
 
     Below it stands the mean of the diagonal, and mean and standard deviation of the rest, of the whole matrix.
     Where there are more than `largest` rows or columns, those with the entries of largest magnitude are drawn, in
-    their own order (the same ones on both axes where the tokens are the same).
+    their own order (the same ones on both axes where the tokens are the same). A factored matrix is never multiplied
+    out: it may have tens of thousands of rows.
 
     Args:
         matrix: [row column], such as the full OV circuit [source token, output token].
@@ -64,18 +69,19 @@ def circuit_matrix(
     Raises:
         InputError: there is nothing to draw, or not one label per row and column.
     """
-    check_not_empty("entry", matrix)
+    if 0 in matrix.shape:
+        check_not_empty("entry", matrix.dense() if isinstance(matrix, Factored) else matrix)
     check_count("row labels", rows, matrix.shape[0])
     check_count("column labels", columns, matrix.shape[1])
-    values = to_array(matrix)
     same = list(rows) == list(columns)
-    row_index, column_index = _strongest(values, largest, same)
-    shown = values[np.ix_(row_index, column_index)]
-    foot = " ".join(filter(None, [protocol, _diagonal(values) if same else "", _left_out(values, shown)]))
+    whole = _of_factors(matrix, same) if isinstance(matrix, Factored) else _of_dense(to_array(matrix), same)
+    row_index, column_index = _strongest(whole, largest, same)
+    shown = _part(matrix, row_index, column_index)
+    foot = " ".join(filter(None, [protocol, whole.diagonal, _left_out(matrix.shape, shown)]))
     cell = 0.125 if max(shown.shape) > 24 else 0.26
     figure = new_figure(max(4.6, shown.shape[1] * cell + 2.4), max(3.4, shown.shape[0] * cell + 1.9), title, foot)
     axes = figure.add_subplot()
-    image = heat_map(axes, shown, *color_scale(values, signed=True))
+    image = heat_map(axes, shown, *color_scale(whole.by_row, signed=True))
     if same:
         for index in range(len(row_index)):
             outline(axes, index, index, QUIET, 0.4)
@@ -88,8 +94,46 @@ def circuit_matrix(
     return figure
 
 
-def _strongest(values: Array, largest: int, same: bool) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    by_row, by_column = np.abs(values).max(1), np.abs(values).max(0)
+@dataclass(frozen=True)
+class _Whole:
+    """What a drawing needs to know of the whole matrix: largest magnitudes, and a sentence on its diagonal."""
+
+    by_row: Array
+    by_column: Array
+    diagonal: str
+
+
+def _of_dense(values: Array, same: bool) -> _Whole:
+    text = ""
+    if same:
+        off = values[~np.eye(len(values), dtype=bool)]
+        text = _diagonal(values.diagonal().mean(), *((off.mean(), off.std()) if off.size else ()))
+    return _Whole(np.abs(values).max(1), np.abs(values).max(0), text)
+
+
+def _of_factors(table: Factored, same: bool) -> _Whole:
+    by_row, by_column = (to_array(each) for each in strengths(table))
+    if not same:
+        return _Whole(by_row, by_column, "")
+    exact, n = table.to(torch.float64), table.shape[-1]
+    own = exact.diagonal()
+    if n == 1:
+        return _Whole(by_row, by_column, _diagonal(float(own.mean())))
+    total = float(exact.A.sum(0) @ exact.B.sum(1) - own.sum())
+    squares = float(exact.norm().square() - own.square().sum())
+    mean = total / (n * n - n)
+    spread = max(0.0, squares / (n * n - n) - mean**2) ** 0.5
+    return _Whole(by_row, by_column, _diagonal(float(own.mean()), mean, spread))
+
+
+def _part(matrix: Float[Tensor, "row column"] | Factored, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
+    if isinstance(matrix, Factored):
+        return to_array(matrix.A[torch.from_numpy(rows)] @ matrix.B[:, torch.from_numpy(columns)])
+    return to_array(matrix)[np.ix_(rows, columns)]
+
+
+def _strongest(whole: _Whole, largest: int, same: bool) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    by_row, by_column = whole.by_row, whole.by_column
     if same:
         by_row = by_column = np.maximum(by_row, by_column)
     row_index, column_index = (
@@ -98,18 +142,17 @@ def _strongest(values: Array, largest: int, same: bool) -> tuple[NDArray[np.intp
     return row_index, column_index
 
 
-def _diagonal(values: Array) -> str:
-    off = values[~np.eye(len(values), dtype=bool)]
-    text = f"Mean of the diagonal {values.diagonal().mean():.3g}"
-    if off.size:
-        text += f"; of the rest {off.mean():.3g} (standard deviation {off.std():.2g})"
+def _diagonal(mean: float, rest: float | None = None, spread: float | None = None) -> str:
+    text = f"Mean of the diagonal {mean:.3g}"
+    if rest is not None:
+        text += f"; of the rest {rest:.3g} (standard deviation {spread:.2g})"
     return (text + ".").replace("-", "−")
 
 
-def _left_out(values: Array, shown: Array) -> str:
-    if values.shape == shown.shape:
+def _left_out(shape: Sequence[int], shown: Array) -> str:
+    if tuple(shape) == shown.shape:
         return ""
-    kept = f"{shown.shape[0]} of {values.shape[0]} rows and {shown.shape[1]} of {values.shape[1]} columns"
+    kept = f"{shown.shape[0]} of {shape[0]:,} rows and {shown.shape[1]} of {shape[1]:,} columns"
     return f"Drawn: {kept}, those with the entries of largest magnitude."
 
 

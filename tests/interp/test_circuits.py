@@ -274,6 +274,23 @@ def test_skip_trigrams_are_the_largest_products_over_all_triples(positions: Posi
         assert t.logit == pytest.approx(float(logit[t.src, t.out]), abs=1e-10)
 
 
+@pytest.mark.parametrize("k", [1, 4, 300])
+def test_skip_trigrams_found_tile_by_tile_are_the_same_and_tiles_are_wrapped(k, monkeypatch):
+    w = weights_of(random_model(dataclasses.replace(ONE_LAYER, positions="none")))
+    whole, seen = skip_trigrams(w, (0, 1), k), []
+    monkeypatch.setattr("interp.circuits.tile_rows", lambda n, width: torch.arange(n).split(2))
+    parts = skip_trigrams(w, (0, 1), k, progress=lambda tiles: seen.append(len(tiles)) or tiles)
+    assert [t[:3] for t in parts] == [t[:3] for t in whole]
+    assert [t.score for t in parts] == pytest.approx([t.score for t in whole], abs=1e-12)
+    assert seen == [6]
+
+
+def test_skip_trigrams_of_weights_that_are_not_finite_are_refused():
+    w = weights_of(random_model(ONE_LAYER))
+    with pytest.raises(InputError, match="not finite"):
+        skip_trigrams(dataclasses.replace(w, W_Q=w.W_Q / 0), (0, 0))
+
+
 def test_the_handmade_skip_trigrams_are_found_with_the_mistakes_they_force():
     handmade = make("skip_trigram")
     (head,) = handmade.truth.heads("skip-trigram")

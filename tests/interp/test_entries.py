@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from interp import entries
-from interp.entries import dense_tiles, largest_in_rows, top_entries, top_per_row
+from interp.entries import dense_tiles, largest_in_rows, strengths, top_entries, top_per_row
 from interp.errors import InputError
 from interp.factored import Factored
 
@@ -46,6 +46,14 @@ def test_long_rows_are_cut_into_groups_and_the_columns_left_over_count(generator
     assert n // entries.GROUP >= 4 * 2
     assert largest_in_rows(dense, 2).column[:, 0].tolist() == [n - 1, 64 * 8 - 1]
     assert largest_in_rows(dense, 2, magnitude=True).column[1].tolist() == [5, 64 * 8 - 1]
+
+
+@pytest.mark.parametrize("tile", [1, 100, 2**20])
+def test_strengths_are_the_largest_magnitudes_of_rows_and_columns(tile, generator):
+    table = random_table(30, 3, 20, generator)
+    by_row, by_column = strengths(table, tile)
+    assert torch.allclose(by_row, table.dense().abs().amax(1), rtol=0, atol=1e-9)
+    assert torch.allclose(by_column, table.dense().abs().amax(0), rtol=0, atol=1e-9)
 
 
 def test_equal_entries_are_all_found_once():

@@ -14,6 +14,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from PIL import Image
 
 from interp.errors import InputError
+from interp.factored import Factored
 from interp.names import Head
 from interp.plots import (
     ablation_bars,
@@ -258,6 +259,20 @@ def test_rows_and_columns_of_a_large_circuit_are_chosen_apart_where_they_differ(
     matrix[2, 4] = 1.0
     figure = matrix_figure(matrix, list("abcd"), list("vwxyz"), largest=1)
     assert (ticks(axes_of(figure), "y"), ticks(axes_of(figure), "x")) == (["c"], ["z"])
+
+
+@pytest.mark.parametrize("n, largest", [(1, 64), (5, 64), (90, 7)])
+def test_a_factored_circuit_is_drawn_as_the_dense_one(n, largest, generator):
+    table = Factored(torch.randn(n, 3, generator=generator).double(), torch.randn(3, n, generator=generator).double())
+    labels = [f"t{i}" for i in range(n)]
+    for columns in (labels, [f"{label}'" for label in labels]):
+        ours, dense = (matrix_figure(each, labels, columns, largest=largest) for each in (table, table.dense()))
+        assert ours.get_supxlabel() == dense.get_supxlabel()
+        assert values(ours) == pytest.approx(values(dense), abs=1e-9)
+        assert ticks(axes_of(ours), "x") == ticks(axes_of(dense), "x")
+        assert ticks(axes_of(ours), "y") == ticks(axes_of(dense), "y")
+        assert image(ours).norm.vmax == pytest.approx(image(dense).norm.vmax, abs=1e-9)
+        assert frames(axes_of(ours)) == frames(axes_of(dense))
 
 
 def test_eigenvalues_stand_in_the_complex_plane_under_their_copying_score():
