@@ -1,7 +1,8 @@
 """`interp paths`: terms of the loss and of the right token's logit, or of a head's attention score."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -77,11 +78,11 @@ def terms_of(arguments: Paths, subject: Subject, sample: Sample, head: Head | No
     """Term importance and the paths of the right token's logit, or what of both runs through one head."""
     generator = torch.Generator().manual_seed(arguments.seed)
     frozen = freeze(subject.model, sample.tokens)
-    parts = logit_parts(frozen, sample, generator, head, arguments.order)
+    parts = logit_parts(frozen, sample, generator, head, arguments.order, bar("paths to logits", "part"))
     terms = None
     if not sample.single:
         pairs = None if head is None else [pair for pair in pairs_of(subject.heads) if head in pair]
-        terms = term_importance_of(frozen, generator, sample.scored, pairs=pairs, progress=progress)
+        terms = term_importance_of(frozen, generator, sample.scored, pairs=pairs, progress=bar("virtual heads", "pair"))
     values = {"terms": None if terms is None else terms.to_dict(), "logit": parts.to_dict()}
     return values, report(arguments, subject, sample, terms, parts), drawings(arguments, subject, sample, terms, parts)
 
@@ -90,9 +91,9 @@ def pairs_of(heads: Sequence[Head]) -> list[Pair]:
     return [(early, late) for early, late in product(heads, repeat=2) if early.layer < late.layer]
 
 
-def progress(pairs: Sequence[Pair]) -> Iterable[Pair]:
-    """A bar on standard error where the pairs take long."""
-    return tqdm(pairs, desc="virtual heads", unit="pair", delay=DELAY, leave=False)
+def bar(what: str, unit: str) -> Callable[[Sequence[Any]], Iterable[Any]]:
+    """Progress on standard error where something takes long."""
+    return partial(tqdm, desc=what, unit=unit, delay=DELAY, leave=False)
 
 
 def report(

@@ -4,18 +4,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from analyses.paths.sample import Sample, estimated
 from interp.frozen import FrozenRun
 from interp.names import Head
 from interp.path import Path
-from interp.paths import logit_paths_of
+from interp.paths import LogitPaths, Progress, logit_paths_of
 from interp.stats import Estimate, Estimates
 
 MOST_PATHS = 1000
 """Paths with an interval, the strongest; the sums are over all."""
+LARGEST = 2**29
+"""Bytes that the parts of all paths may take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,21 +70,31 @@ class LogitParts:
 
 
 def logit_parts(
-    run: FrozenRun, sample: Sample, generator: torch.Generator, head: Head | None = None, order: int | None = None
+    run: FrozenRun,
+    sample: Sample,
+    generator: torch.Generator,
+    head: Head | None = None,
+    order: int | None = None,
+    progress: Progress = iter,
 ) -> LogitParts:
-    """The logit of the token that comes, by path, averaged over the scored positions of each sequence.
+    """The logit of the token that comes, by path, averaged over the scored tokens of each sequence.
 
-    `order` bounds the heads in a chain; `remainder` then says what is missing.
-    Raises `InputError` for more paths than fit the memory.
+    `order` bounds the heads in a chain; `remainder` then says what is missing. `progress` wraps the parts of the
+    batch, as tqdm does. Raises `InputError` for more paths than fit the memory.
     """
-    right = logit_paths_of(run, order=order)
-    wrong = None if sample.single else logit_paths_of(run, run.tokens.roll(1, dims=0)[:, 1:], order=order)
+    scored = sample.scored[:, 1:].any(0).nonzero()[:, 0] + 1
+    mask, at = sample.scored[:, scored], (scored - 1).tolist()
+
+    def read(tokens: Int[Tensor, "batch pos"]) -> LogitPaths:
+        return logit_paths_of(run, tokens[:, scored], at, order=order, memory=LARGEST, progress=progress)
+
+    right = read(run.tokens)
     kept = [i for i, path in enumerate(right.paths) if head is None or head in path.heads]
-    values = by_sequence(right.relative[kept], sample)
+    values = by_sequence(right.relative[kept], mask)
     strongest = values.mean(1).abs().sort(descending=True, stable=True).indices[:MOST_PATHS]
-    others = None if wrong is None else by_sequence(wrong.relative[kept], sample)
-    remainder = by_sequence(right.relative_remainder[None], sample)
-    everything = by_sequence(right.relative.sum(0, keepdim=True), sample) + remainder
+    others = None if sample.single else by_sequence(read(run.tokens.roll(1, dims=0)).relative[kept], mask)
+    remainder = by_sequence(right.relative_remainder[None], mask)
+    logit = by_sequence(right.relative.sum(0, keepdim=True), mask) + remainder
     return LogitParts(
         head=head,
         paths=tuple(right.paths[kept[i]] for i in strongest.tolist()),
@@ -92,13 +104,14 @@ def logit_parts(
         total=estimated(values.sum(0), generator)[()],
         total_elsewhere=None if others is None else estimated(others.sum(0), generator)[()],
         remainder=float(remainder.mean()),
-        logit=estimated(everything[0], generator)[()],
+        logit=estimated(logit[0], generator)[()],
         error=right.error,
         complete=right.complete,
     )
 
 
-def by_sequence(values: Float[Tensor, "path batch pos"], sample: Sample) -> Float[Tensor, "path batch"]:
-    """The mean over a sequence's scored predictions; position p predicts the token at p + 1."""
-    mask = sample.scored[:, 1:].to(values)
+def by_sequence(
+    values: Float[Tensor, "path batch pos"], mask: Bool[Tensor, "batch pos"]
+) -> Float[Tensor, "path batch"]:
+    """The mean over each sequence's scored predictions."""
     return (values * mask).sum(2) / mask.sum(1)

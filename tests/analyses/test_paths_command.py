@@ -187,6 +187,15 @@ def test_score_paths_that_are_left_out_are_counted_as_missing(paths):
     assert (cut["complete"], whole["complete"]) == (False, True)
 
 
+def test_what_an_edge_carries_is_what_came_through_its_earlier_head_last(paths):
+    scores = paths("three_layer_chain", "--head", "L2H0", "--scores", "--target", "previous")["scores"]
+    for earlier in ("L0H0", "L1H0"):
+        for side, name in (("Q", "query"), ("K", "key")):
+            found = [row["mean"] for row in scores["carried"] if (row["earlier"], row["side"]) == (earlier, side)]
+            expected = sum(row["mean"] for row in scores["chains"] if row[name][-1:] == [earlier])
+            assert found == [pytest.approx(expected, abs=1e-5)]
+
+
 def test_a_head_has_the_paths_and_virtual_heads_that_run_through_it(paths, tiny):
     whole, one = paths(tiny)["logit"], paths(tiny, "--head", "0.1")
     expected = {row["path"]: row["mean"] for row in whole["paths"] if "L0H1" in row["heads"]}
@@ -218,8 +227,9 @@ def test_the_scores_of_a_given_sequence_are_those_of_the_model(interp, paths, in
     assert scores["contrast"]["low"] is None
     assert scores["null"] is None
     called = interp("paths", induction, "--out", tmp_path, *words)
-    assert "interval" not in called.out
-    assert called.row("contrast")[1] == "40.000"
+    assert "of one sequence, so that there is no interval" in called.out.replace("\n", " ")
+    assert called.row("part") == ["part", "score", "share"]
+    assert called.row("contrast") == ["contrast", "40.000", "100%"]
 
 
 def test_text_shows_the_numbers_of_its_json(interp, tiny, tmp_path):
