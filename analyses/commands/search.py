@@ -191,6 +191,8 @@ def report(subject: Subject, found: Found) -> str:
         f"With every edge open the logits are the model's within {found.difference:.1e}. 95 % intervals, bootstrapped "
         "over sequences. How large a circuit must be depends on --ablation and --metric: compare like with like."
     )
+    if found.choosing.ablation == "resample" and found.choosing.graph.positions:
+        tolerance += " Other tokens stand at the same positions: edges from positions cannot be found this way."
     return "\n\n".join(
         [
             paragraph(subject.describe()),
@@ -229,7 +231,7 @@ def cells(estimate: Estimate) -> list[str]:
 def edge_table(found: Found) -> str:
     """The edges of the circuit, those first without which it loses most."""
     worth = sorted(found.check.necessity.items(), key=lambda item: -item[1].mean)
-    rows = [[str(edge), number(found.scores[edge]), *cells(estimate)] for edge, estimate in worth[:MOST_ROWS]]
+    rows = [[str(edge), f"{found.scores[edge]:.3g}", *cells(estimate)] for edge, estimate in worth[:MOST_ROWS]]
     text = table(["edge", f"score ({found.scores.method})", "worth", "95 % interval"], rows, "lrrl")
     more = f"\nThe first {MOST_ROWS} of {len(worth)}; search.json has them all." if len(worth) > MOST_ROWS else ""
     return f"{text}{more}\nworth: share of the whole that the circuit loses without the edge."

@@ -25,18 +25,18 @@ def faithfulness_curves(
     """
     if not curves:
         raise InputError("there is no curve to draw")
-    figure = new_figure(6.4, 3.8, title, protocol)
+    figure = new_figure(7.4, 3.8, title, protocol)
     axes = figure.add_subplot()
-    for level, style in ((1.0, "-"), (0.0, "-")):
-        axes.axhline(level, color="#bbbbbb", lw=0.8, ls=style)
+    for level in (0.0, 1.0):
+        axes.axhline(level, color="#bbbbbb", lw=0.8)
     colors = iter(COLORS)
     named = False
     for name, curve in curves.items():
         chance = name.startswith("random")
         color = QUIET if chance else next(colors)
         x, f = to_array(curve.sizes), curve.faithfulness
-        axes.plot(x, to_array(f.mean), color=color, lw=0.8 if chance else 1.8, alpha=0.5 if chance else 1.0,
-                  label="random rankings" if chance and not named else None if chance else name)  # fmt: skip
+        label = name if not chance else None if named else "random rankings"
+        axes.plot(x, to_array(f.mean), color=color, lw=0.8 if chance else 1.8, alpha=0.5 if chance else 1, label=label)
         named |= chance
         if not chance:
             axes.fill_between(x, to_array(f.low), to_array(f.high), color=color, alpha=0.2, lw=0)
@@ -47,5 +47,5 @@ def faithfulness_curves(
     axes.set_ylim(max(low, -1.0) - 0.05, 1.15)
     plain_axes(axes)
     name_axes(axes, "edges kept, best first", "faithfulness (share of what all edges carry)")
-    legend(axes, loc="lower right")
+    legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
