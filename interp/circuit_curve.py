@@ -71,7 +71,9 @@ def faithfulness_curve(
     chosen = torch.tensor(default_sizes(total) if sizes is None else list(sizes))
     if chosen[0] != 0 or chosen[-1] != total or bool((chosen.diff() <= 0).any()):
         raise InputError(f"sizes must ascend from 0 to all {total} edges, got {chosen.tolist()}")
-    order, costs, left = scores.ranking(absolute), [], []
+    order = scores.ranking(absolute)
+    costs: list[Tensor] = []
+    left: list[int] = []
     for size in chosen.tolist():
         keep = torch.zeros(total, dtype=torch.bool)
         keep[order[:size]] = True

@@ -17,7 +17,8 @@ def logits_by_hooks(
 
     Positions that are added after the normalisation (shortformer) are out of these hooks' reach: they stay.
     """
-    c, written = model.config, {}
+    c = model.config
+    written: dict[str, Tensor] = {}
 
     def read(receiver: str, layers: int) -> Tensor:
         total = torch.zeros(len(tokens), tokens.shape[1], c.d_model, dtype=torch.float64)
