@@ -1,11 +1,11 @@
 """Circuits: sets of edges, chosen by scores or by greedy search, without what reaches nothing."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from interp.edge_problem import METRICS, EdgeProblem
@@ -136,10 +136,11 @@ def greedy(problem: EdgeProblem, generator: torch.Generator | None = None, tau: 
     if not tau > 0:
         raise InputError(f"tau, the rise from which an edge stays, must be above 0, got {tau:.3g}")
     masks, edges, runs = problem.ones(), problem.graph.edges, 2
+    opened = [True] * len(edges)
     values = torch.zeros(len(edges), dtype=torch.float64)
     for place in reversed(range(len(edges))):
-        masks[place] = 0
-        if not _is_read(problem.graph, masks, edges[place].node):
+        masks[place], opened[place] = 0, False
+        if not _is_read(problem.graph, opened, edges[place].node):
             continue
         runs += 1
         cost = float(problem.costs(masks).mean())
@@ -147,14 +148,14 @@ def greedy(problem: EdgeProblem, generator: torch.Generator | None = None, tau: 
         if values[place] < tau:
             current = cost
         else:
-            masks[place] = 1
+            masks[place], opened[place] = 1, True
     said = f"rise of the cost when tried, from the logits back, edges below tau = {tau:.3g} shut (greedy, ACDC)"
     return scores_from(problem, "greedy", values, said, runs=runs, unit=METRICS[problem.metric])
 
 
-def _is_read(graph: Graph, masks: Float[Tensor, " edge"], node: str) -> bool:
+def _is_read(graph: Graph, opened: Sequence[bool], node: str) -> bool:
     """Whether any open edge leaves the node (the logits are always read)."""
-    return node == LOGITS or any(masks[place] != 0 for place in graph.leaving[node])
+    return node == LOGITS or any(opened[place] for place in graph.leaving[node])
 
 
 Method = Callable[[EdgeProblem, torch.Generator], EdgeScores]

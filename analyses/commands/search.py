@@ -33,7 +33,8 @@ SEQUENCES, RANDOM_CIRCUITS, RANDOM_RANKINGS = 32, 50, 3
 ENOUGH = 0.9
 """Faithfulness that a circuit must reach, where nothing else is asked for."""
 MOST_ROWS, SHOWN_SIZES = 40, (1, 2, 5, 10, 20, 50, 100, 200, 500)
-MANY_RUNS = 2000
+MANY_RUNS = 500
+"""More than these are announced before they begin."""
 
 
 @dataclass(frozen=True, eq=False)

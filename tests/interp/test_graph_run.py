@@ -10,6 +10,7 @@ import torch
 from interp.errors import InputError
 from interp.graph import graph_of
 from interp.graph_run import Nudge, Outputs, embeddings, run_graph
+from interp.hooks import intervene
 from interp.weights import weights_of
 from tests.edge_twin import logits_by_hooks
 from tests.reference_transformer import random_model, random_tokens
@@ -131,6 +132,24 @@ def test_shortformer_positions_half_open_are_a_table_in_between():
     with torch.no_grad():
         table.copy_(0.3 * table + 0.7 * table[: tokens.shape[1]].mean(0))
     assert close(found, model(tokens))
+
+
+@pytest.mark.parametrize("channel", ["Q", "K"])
+def test_shortformer_positions_are_taken_out_of_one_heads_queries_or_keys(channel):
+    """Shutting position -> L1H1.K takes p W_K out of that head's keys alone; hooks after the projection reach it."""
+    model, graph, w, tokens, _ = made("shortformer", "LN", True)
+    masks = torch.ones(len(graph.edges))
+    masks[graph.find(f"position -> L1H1.{channel}")] = 0
+    found, _ = run_graph(w, graph, embeddings(w, graph, tokens), masks)
+    gone = model.pos_embed.W_pos[: tokens.shape[1]] @ getattr(model.blocks[1].attn, f"W_{channel}")[1]
+
+    def without(value):
+        value[:, :, 1] -= gone
+        return value
+
+    with torch.no_grad(), intervene(model, {f"blocks.1.attn.hook_{channel.lower()}": without}):
+        assert close(found, model(tokens))
+    assert not close(found, model(tokens), 1e-3)
 
 
 def test_a_nudge_is_the_derivative_by_the_masks_at_the_intact_model(one_case):
