@@ -1,6 +1,7 @@
 """Intervals, p-values and null distributions: what stands beside every score.
 
 A *sample* is a whole sequence, never a position: positions of one sequence share their tokens and are not independent.
+scipy, which takes a quarter of a second to load, is imported by the two functions that need it.
 """
 
 from dataclasses import asdict, dataclass
@@ -8,7 +9,6 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from scipy import stats as scipy_stats
 from torch import Tensor
 
 from interp.errors import InputError
@@ -169,10 +169,12 @@ def student_t_intervals(samples: Float[Tensor, "n *rest"], level: float = 0.95) 
 
     Raises `InputError` for fewer than two samples, values that are not finite, or a level outside (0, 1).
     """
+    from scipy import special
+
     _check_level(level)
     x = _checked(samples, smallest=2).double()
     n, mean = len(x), x.mean(0)
-    half = float(scipy_stats.t.ppf((1 + level) / 2, n - 1)) * x.std(0) / n**0.5
+    half = float(special.stdtrit(n - 1, (1 + level) / 2)) * x.std(0) / n**0.5
     return Estimates(mean, mean - half, mean + half, n, level, "Student t")
 
 
@@ -182,12 +184,14 @@ def clopper_pearson(successes: int, trials: int, level: float = 0.95) -> Estimat
     low = Beta^-1((1 - level)/2; k, n - k + 1), high = Beta^-1((1 + level)/2; k + 1, n - k).
     Raises `InputError` unless 0 <= successes <= trials and trials >= 1.
     """
+    from scipy import special
+
     _check_level(level)
     if trials < 1 or not 0 <= successes <= trials:
         raise InputError(f"a share needs 0 <= successes <= trials and a trial, got {successes} of {trials}")
     tail, failures = (1 - level) / 2, trials - successes
-    low = float(scipy_stats.beta.ppf(tail, successes, failures + 1)) if successes else 0.0
-    high = float(scipy_stats.beta.ppf(1 - tail, successes + 1, failures)) if failures else 1.0
+    low = float(special.betaincinv(successes, failures + 1, tail)) if successes else 0.0
+    high = float(special.betaincinv(successes + 1, failures, 1 - tail)) if failures else 1.0
     return Estimate(successes / trials, low, high, trials, level, "Clopper-Pearson")
 
 

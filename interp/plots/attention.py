@@ -90,7 +90,7 @@ def _label(axes: Axes, tokens: Sequence[str] | None, left: bool, bottom: bool, s
     if tokens is None:
         axes.tick_params(labelbottom=bottom, labelleft=left)
     else:
-        texts, blank = [drawable(token, 8) for token in tokens], [""] * len(tokens)
-        set_ticks(axes, "x", texts if bottom else blank, size, upright=1 if len(tokens) > 20 else 2)
-        set_ticks(axes, "y", texts if left else blank, size)
+        texts = [drawable(token, 8) for token in tokens]
+        set_ticks(axes, "x", texts if bottom else [], size, upright=1 if len(tokens) > 20 else 2)
+        set_ticks(axes, "y", texts if left else [], size)
     name_axes(axes, "source" if bottom else "", "destination" if left else "")

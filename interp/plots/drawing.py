@@ -1,7 +1,8 @@
 """What every figure shares: size and title, colour scales, numbers in cells, token labels, PNG bytes."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
 from typing import Any
@@ -10,12 +11,13 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
-from matplotlib.image import AxesImage
+from matplotlib.image import AxesImage, imsave
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -46,8 +48,22 @@ def new_figure(width: Number, height: Number, title: str, protocol: str = "") ->
 def png_bytes(figure: Figure, dpi: int = 144) -> bytes:
     """The figure as a PNG, without a date or a version: equal figures give equal bytes."""
     file = BytesIO()
-    figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
+    with canvas_of(figure, dpi) as canvas:
+        canvas.draw()
+        imsave(file, canvas.buffer_rgba(), format="png", origin="upper", dpi=dpi, metadata={"Software": None})
     return file.getvalue()
+
+
+@contextmanager
+def canvas_of(figure: Figure, dpi: int) -> Iterator[FigureCanvasAgg]:
+    """What the figure is drawn on once, for its layout and its pixels: `savefig` measures every text a second time."""
+    before = figure.canvas, figure.get_dpi()
+    figure.set_dpi(dpi)
+    try:
+        yield FigureCanvasAgg(figure)
+    finally:
+        figure.set_canvas(before[0])
+        figure.set_dpi(before[1])
 
 
 def to_array(values: Tensor) -> Array:
