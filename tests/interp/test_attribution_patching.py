@@ -164,6 +164,7 @@ def test_the_error_is_that_of_means_over_sequences(generator):
     assert found.correlation is not None
     assert found.correlation.mean == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-12)
     assert found.correlation.low < found.correlation.mean < found.correlation.high < 1
+    assert approximation_error(cells[:2], exact[:, :2], approximate[:, :2], generator, text="").correlation is None
     assert found.worst_at == ("c7",)
     assert found.worst.mean == pytest.approx(y[7] - x[7])
     assert found.worst.low < -4 < found.worst.high + 0.2

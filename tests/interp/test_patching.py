@@ -205,6 +205,24 @@ def test_runs_that_do_not_differ_give_raw_effects_and_a_reason_instead_of_shares
     assert activation_patches(model, clean, late, metric, generator, names=Z, by="pos").effect.share is None
 
 
+def test_a_difference_of_the_size_of_rounding_errors_is_not_divided_by(generator):
+    """The other run's metric lies above the base's in every sequence, by some 1e-15 of 1."""
+    model, clean, corrupted, metric = random_pair()
+    with torch.no_grad():
+        signs = (metric(model(clean)) - metric(model(corrupted))).sign()
+
+    def found(size):
+        def value(logits, *data):
+            return 1 + size * data[3] * metric.function(logits, *data[:3])
+
+        tiny = Metric("tiny", "logits", "", (*metric.data, signs), value)
+        return activation_patches(model, clean, corrupted, tiny, generator, names=Z)
+
+    assert found(1e-15).gap.low > 0
+    assert "not distinguishable from 0" in found(1e-15).undivided
+    assert found(1e-9).undivided == ""
+
+
 def test_what_varies_around_0_is_not_divided_by(generator):
     """The same differences, large against rounding, once with alternating signs and once as they are."""
     model, clean, corrupted, metric = random_pair(batch=8)
