@@ -38,9 +38,7 @@ class Metric:
     def __call__(self, logits: Float[Tensor, "batch pos d_vocab"]) -> Float[Tensor, " batch"]:
         """In float64; gradients flow through. `InputError` for logits of another number of sequences."""
         if len(logits) != len(self):
-            raise InputError(
-                f"the metric {self.name!r} is of {len(self)} sequences, the logits are of {len(logits)}"
-            )
+            raise InputError(f"the metric {self.name!r} is of {len(self)} sequences, the logits are of {len(logits)}")
         return self.function(logits, *(each.to(logits.device) for each in self.data))
 
     def select(self, rows: Int[Tensor, " row"]) -> "Metric":
