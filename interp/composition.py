@@ -32,9 +32,9 @@ from interp.composition_pieces import Piece, Pieces, composition_pieces
 from interp.composition_scores import (
     composition_by_offset,
     composition_scores,
-    left_factors,
     pair_scores,
-    right_factors,
+    reading,
+    writing,
 )
 from interp.composition_terms import TermScores, term_scores
 from interp.errors import InputError
@@ -149,9 +149,9 @@ def composition(
     if draws < 2:
         raise InputError(f"a null needs at least 2 draws, got {draws}")
     chosen = checked_offsets(w, kind, offsets)
-    left, right = left_factors(w), right_factors(w, kind, chosen)
+    left, right = writing(w), reading(w, kind, chosen)
     scores = pair_scores(left, right)
-    law = RotationLaw(spectrum(left), spectrum(right), w.d_model)
+    law = RotationLaw(spectrum(left.rows()), spectrum(right.rows()), w.d_model)
     null = rotated_scores(law.left, law.right, w.d_model, generator, draws)
     null = null.masked_fill(~is_pair(w), float("nan"))
     above, below = rotation_p_values(scores.cpu(), law, null, 64 * torch.finfo(w.dtype).eps)

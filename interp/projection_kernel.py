@@ -19,10 +19,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.composition_draws import rotated_scores
-from interp.composition_kinds import Kind, checked_offsets, is_pair
+from interp.composition_kinds import Kind, checked_offsets
 from interp.composition_law import RotationLaw
 from interp.composition_p_values import rotation_p_values
-from interp.composition_scores import left_factors, right_factors, squared_products
+from interp.composition_scores import by_grams, left_factors, placed, right_factors
 from interp.errors import InputError
 from interp.scored import without_nan
 from interp.transformer_weights import TransformerWeights
@@ -76,15 +76,24 @@ def projection_kernel(
     exact = w.to(dtype=torch.float64, device="cpu")
     writes, written = row_space(left_factors(exact), tolerance)
     reads, read = row_space(right_factors(exact, kind, chosen).mT, tolerance)
-    pair = is_pair(w)
-    squares = squared_products(writes.flatten(0, 1), reads.flatten(0, 1)).reshape(pair.shape)
-    kernel = squares.masked_fill(~pair, float("nan"))
+    kernel = kernels(writes, reads)
     law = RotationLaw(flat(written, writes.shape[2]), flat(read, reads.shape[2]), w.d_model)
     scores = (kernel / (written[:, :, None, None] * read).clamp_min(1)).sqrt()
     null = rotated_scores(law.left, law.right, w.d_model, generator, draws)
     above, below = rotation_p_values(scores, law, null, 1e-10)
     mean, std = random_moments(written[:, :, None, None], read, w.d_model)
     return Overlap(kind, kernel, written, read, mean, std, above, below)
+
+
+def kernels(
+    writes: Float[Tensor, "layer head m d_model"], reads: Float[Tensor, "layer head n d_model"]
+) -> Float[Tensor, "layer head layer head"]:
+    """||U V^T||_F² of every orthonormal U of a layer with the V of later layers: tr(U^T U V^T V)."""
+    n_layers, n_heads = writes.shape[:2]
+    if n_layers < 2:
+        return writes.new_full((n_layers, n_heads, n_layers, n_heads), float("nan"))
+    early, late = writes[:-1].flatten(0, 1), reads[1:].flatten(0, 1)
+    return placed(by_grams(early, early, late, late, n_heads), n_heads)
 
 
 def random_moments(
