@@ -41,8 +41,9 @@ def top_entries(
 ) -> Entries:
     """The k largest entries (by absolute value with `magnitude`, their signs kept), never the whole dense matrix.
 
-    At most about `tile` numbers of it are held at once. The k-th largest so far is a threshold: rows whose maximum
-    does not pass it, by far the most, cost one comparison beside the product itself. `progress` wraps the tiles.
+    Equal ones stand in reading order. At most about `tile` numbers of the matrix are held at once. The k-th largest
+    so far is a threshold: rows whose maximum does not pass it, by far the most, cost one comparison beside the product
+    itself. `progress` wraps the tiles.
     Raises `InputError` for a batch of matrices, k below 1, or entries that are not finite.
     """
     check(table, k)
@@ -51,8 +52,9 @@ def top_entries(
     threshold = -torch.inf
     for rows, dense in dense_tiles(table, tile, progress):
         strength = largest_of_rows(dense, magnitude)
-        hit = strength.topk(min(k, len(rows))).indices  # k entries lie in at most k rows, those of largest maxima
-        hit = hit[strength[hit] > threshold]
+        hit = (strength > threshold).nonzero().flatten()
+        if len(hit) > k:  # k entries lie in at most k rows, those of largest maxima
+            hit = hit[strength[hit].argsort(descending=True, stable=True)[:k]]
         if not len(hit):
             continue
         new = rank_by(dense[hit], magnitude).flatten().topk(min(k, len(hit) * n)).indices
@@ -61,7 +63,10 @@ def top_entries(
         kept = rank_by(value, magnitude).topk(min(k, len(value)))
         best, place = value[kept.indices], where[kept.indices]
         threshold = float(kept.values[-1]) if len(best) == k else -torch.inf
-    return Entries(best, place // n, place % n)
+    place, order = place.sort()
+    best = best[order]
+    order = rank_by(best, magnitude).argsort(descending=True, stable=True)
+    return Entries(best[order], place[order] // n, place[order] % n)
 
 
 def top_per_row(

@@ -263,7 +263,8 @@ def test_rows_and_columns_of_a_large_circuit_are_chosen_apart_where_they_differ(
 
 @pytest.mark.parametrize("n, largest", [(1, 64), (5, 64), (90, 7)])
 def test_a_factored_circuit_is_drawn_as_the_dense_one(n, largest, generator):
-    table = Factored(torch.randn(n, 3, generator=generator).double(), torch.randn(3, n, generator=generator).double())
+    A, B = (1 + torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((n, 3), (3, n)))
+    table = Factored(A, B)
     labels = [f"t{i}" for i in range(n)]
     for columns in (labels, [f"{label}'" for label in labels]):
         ours, dense = (matrix_figure(each, labels, columns, largest=largest) for each in (table, table.dense()))
