@@ -24,12 +24,13 @@ from interp.plots.drawing import (
     to_array,
 )
 from interp.plots.head_graph import KIND_COLORS, Arrow, Edge, head_graph
+from interp.stats import Estimate
 
 Scores = Mapping[str, Float[Tensor, "early_layer early_head late_layer late_head"]]
 
 WEIGHTS_ONLY = "Weights only: what the matrices allow, not what happens on tokens."
-Confirmed = Mapping[tuple[str, tuple[int, int], tuple[int, int]], Number]
-"""(kind, early head, late head) to what the edge does on tokens."""
+OnTokens = Mapping[tuple[str, tuple[int, int], tuple[int, int]], Estimate]
+"""(kind, early head, late head) to what the edge does on tokens, with its interval."""
 NUMBERED = 12
 """Arrows of an effect graph that have their number beside them."""
 
@@ -74,16 +75,17 @@ def effect_graph(
     *,
     title: str,
     level: Number = 0.05,
-    confirmed: Confirmed | None = None,
-    unit: str = "on tokens",
+    on_tokens: OnTokens | None = None,
+    unit: str = "what the edge does on tokens",
     protocol: str = "",
     most: int = 24,
     notes: Mapping[tuple[int, int], str] | None = None,
 ) -> Figure:
     """Heads as nodes, and an arrow for each edge that is sure to differ from its null, as wide as its effect.
 
-    An arrow is drawn where q <= level and the share is above 0; its number is the share. Without a number from tokens
-    it is dashed: weights only. With one (`confirmed`), it is drawn through, and both numbers stand on it.
+    An arrow is drawn where q <= level and the share is above 0; its number is the share. It is dashed, weights only,
+    until tokens confirm it: where there is a number from tokens both stand on the arrow, and where that number's
+    interval leaves out 0 the arrow is drawn through.
 
     Args:
         shares: effect by kind (`Q`, `K`, `V`), [early_layer early_head late_layer late_head]: 0 at the null, 1 at the
@@ -91,7 +93,7 @@ def effect_graph(
         q_values: of the same shape; NaN where nothing was tested.
         title: what the figure shows.
         level: the largest q-value that is drawn.
-        confirmed: by (kind, early head, late head), what the same edge does on tokens.
+        on_tokens: by (kind, early head, late head), what the same edge does on tokens.
         unit: what those numbers are, for the foot.
         protocol: how it was computed, at the foot.
         most: most arrows that are drawn, the widest first.
@@ -103,13 +105,12 @@ def effect_graph(
     edges, layers, heads = _edges(shares, 0.0)
     sure = [edge for edge in edges if edge.above > 0 and _entry(q_values, edge) <= level]
     drawn = sorted(sure, key=lambda edge: -edge.above)[:most]
-    on_tokens = confirmed or {}
     arrows = []
     for rank, edge in enumerate(drawn):
-        number = on_tokens.get((edge.kind, edge.early, edge.late))
-        text = f"{edge.kind} {edge.value:.2f}" if rank < NUMBERED or number is not None else ""
-        text = text if number is None else f"{text} | {number:.2f}"
-        arrows.append(Arrow(edge, text, dashed=number is None))
+        seen = (on_tokens or {}).get((edge.kind, edge.early, edge.late))
+        text = f"{edge.kind} {edge.value:.2f}" if rank < NUMBERED or seen is not None else ""
+        text = text if seen is None else f"{text} | {seen.mean:.2f}"
+        arrows.append(Arrow(edge, text, dashed=seen is None or seen.low <= 0 <= seen.high))
     shown = "all" if len(drawn) == len(sure) else f"the {len(drawn)} strongest"
     foot = (
         f"{WEIGHTS_ONLY} Arrows: {shown} of {len(sure)} edges, out of {len(edges)}, that compose more than their null "
@@ -117,7 +118,7 @@ def effect_graph(
         "spectra allow (1)."
     )
     if on_tokens:
-        foot += f" After the bar: {unit}. Dashed: weights only."
+        foot += f" After the bar: {unit}. Dashed: weights only, or an interval there that holds 0."
     return head_graph(arrows, list(shares), (layers, heads), title, f"{foot} {protocol}".strip(), notes or {})
 
 

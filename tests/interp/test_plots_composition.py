@@ -13,6 +13,7 @@ from interp.errors import InputError
 from interp.plots import png_bytes
 from interp.plots.composition import composition_matrices, effect_graph
 from interp.plots.drawing import COLORS
+from interp.stats import Estimate
 
 K_EDGE, V_EDGE = (0, 1, 1, 0), (0, 0, 1, 1)
 
@@ -25,6 +26,10 @@ def shares_and_q():
     shares["V"][V_EDGE], q["V"][V_EDGE] = 0.4, 0.05
     shares["Q"][0, 0, 1, 0], q["Q"][0, 0, 1, 0] = 0.9, 0.06
     return shares, q
+
+
+def estimate(mean, low):
+    return Estimate(mean, low, 2 * mean - low, 32, 0.95, "by hand")
 
 
 def arrows(figure):
@@ -51,17 +56,18 @@ def test_only_edges_with_a_small_q_are_drawn_as_wide_as_their_share():
     assert len(arrows(effect_graph(*shares_and_q(), title="t", level=0.01))) == 1
 
 
-def test_edges_are_dashed_until_a_number_from_tokens_stands_beside_the_share():
+def test_edges_are_dashed_until_tokens_confirm_them_and_both_numbers_stand_on_them():
     shares, q = shares_and_q()
     plain = effect_graph(shares, q, title="t")
     assert {arrow.get_linestyle() for arrow in arrows(plain)} == {arrows(plain)[0].get_linestyle()} != {"solid"}
     assert foot(plain).startswith("Weights only")
     assert "bar" not in foot(plain)
-    figure = effect_graph(shares, q, title="t", confirmed={("K", (0, 1), (1, 0)): 2.345}, unit="nats of the score")
+    seen = {("K", (0, 1), (1, 0)): estimate(2.345, 2.0), ("V", (0, 0), (1, 1)): estimate(0.03, -0.01)}
+    figure = effect_graph(shares, q, title="t", on_tokens=seen, unit="nats of the score")
     lines = {to_hex(arrow.get_edgecolor()): arrow.get_linestyle() for arrow in arrows(figure)}
     assert lines[COLORS[1].lower()] == "solid" != lines[COLORS[2].lower()]
-    assert {"K 0.80 | 2.35", "V 0.40"} <= texts(figure).keys()
-    assert "After the bar: nats of the score. Dashed: weights only." in foot(figure)
+    assert {"K 0.80 | 2.35", "V 0.40 | 0.03"} <= texts(figure).keys()
+    assert "After the bar: nats of the score. Dashed: weights only, or an interval there that holds 0." in foot(figure)
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == ["Q-composition", "K-composition", "V-composition", "weights only"]
 
