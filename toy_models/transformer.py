@@ -82,7 +82,7 @@ class Transformer(StackedWeights, nn.Module):
                 f"the sequence has {tokens.shape[1]} tokens, the model's context holds {self.config.n_ctx}"
             )
         if tokens.device.type == "cpu" and tokens.numel():
-            low, high = int(tokens.min()), int(tokens.max())
+            low, high = (int(bound) for bound in tokens.aminmax())
             if low < 0 or high >= self.config.d_vocab:
                 raise InputError(
                     f"token {low if low < 0 else high} is outside the vocabulary 0..{self.config.d_vocab - 1}"

@@ -13,7 +13,10 @@ import torch
 from analyses.benchmarks.plain import PlainTransformer, bridge_of, next_token_loss, training_step
 from analyses.benchmarks.timing import Timing, ratio, take_turns
 from interp import record
+from toy_models.checkpoint import save_checkpoint
 from toy_models.config import TransformerConfig
+from toy_models.train_config import RunConfig
+from toy_models.training import train
 from toy_models.transformer import Transformer
 
 WIDTHS = {32: (16, 32), 64: (32, 32), 128: (64, 64)}
@@ -83,26 +86,36 @@ def recording(rounds: int) -> None:
     print(f"run_with_cache / bridge forward:      {ratio(t, 'bridge run_with_cache', 'bridge forward'):.2f}x")
 
 
-def start_up(runs: int = 5) -> None:
-    print(f"\nStart-up (wall seconds, fastest of {runs})")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def start_up(runs: int = 3) -> None:
+    """Wall and CPU seconds of whole commands, each in a process of its own.
+
+    The audit of a trained model measures more: what feeds each induction head, and a page about heads with roles.
+    """
+    print(f"\nStart-up (seconds on one thread, fastest of {runs})")
+    print(f"{'':>48}{'wall':>8}{'CPU':>8}")
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Path(folder) / "model"
+        root = Path(folder)
+        save_checkpoint(root / "untrained", Transformer(TransformerConfig(), torch.Generator().manual_seed(0)))
+        train(RunConfig(), root / "trained", progress=False)
         commands = {
             "interp --help": ["--help"],
-            "interp audit (untrained default, with report)": ["audit", str(checkpoint), "--out", folder],
+            "interp audit (untrained default, with report)": ["audit", str(root / "untrained"), "--out", str(root)],
+            "interp audit (trained default, with report)": ["audit", str(root / "trained")],
         }
-        from toy_models.checkpoint import save_checkpoint
-
-        save_checkpoint(checkpoint, Transformer(TransformerConfig(), torch.Generator().manual_seed(0)))
         for name, arguments in commands.items():
-            seconds = []
-            for _ in range(runs):
-                start = time.perf_counter()
-                command = [sys.executable, "-m", "analyses.cli", *arguments]
-                subprocess.run(command, env=environment, check=True, capture_output=True)
-                seconds.append(time.perf_counter() - start)
-            print(f"{name:>48}{min(seconds):>8.2f}")
+            wall, cpu = (min(seconds) for seconds in zip(*(process(arguments) for _ in range(runs)), strict=True))
+            print(f"{name:>48}{wall:>8.2f}{cpu:>8.2f}")
+
+
+def process(arguments: list[str]) -> tuple[float, float]:
+    """Wall and CPU seconds of `interp` with these arguments, import included."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    start, before = time.perf_counter(), os.times()
+    command = [sys.executable, "-m", "analyses.cli", *arguments]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return time.perf_counter() - start, cpu
 
 
 if __name__ == "__main__":

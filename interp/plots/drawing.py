@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import matplotlib
 import numpy as np
@@ -47,10 +47,10 @@ def new_figure(width: Number, height: Number, title: str, protocol: str = "") ->
 
 def png_bytes(figure: Figure, dpi: int = 144) -> bytes:
     """The figure as a PNG, without a date or a version: equal figures give equal bytes."""
-    file = BytesIO()
+    file, metadata = BytesIO(), cast(dict[str, str], {"Software": None})
     with canvas_of(figure, dpi) as canvas:
         canvas.draw()
-        imsave(file, canvas.buffer_rgba(), format="png", origin="upper", dpi=dpi, metadata={"Software": None})
+        imsave(file, canvas.buffer_rgba(), format="png", origin="upper", dpi=dpi, metadata=metadata)
     return file.getvalue()
 
 
