@@ -109,7 +109,7 @@ def head_table(name: str, found: dict[str, Any]) -> str:
     depth = max(map(len, columns))
     padded = [[*column, *[("", None)] * (depth - len(column))] for column in columns]
     rows = [
-        [cell for text, value in line for cell in (text, "" if value is None else number(value, 2))]
+        [cell for text, value in line for cell in (text, "" if value is None else amount(value))]
         for line in zip(*padded, strict=True)
     ]
     header = [f"{name}: read → raised", "logit", "at → attended", "score", "skip-trigram", "product"]
@@ -118,12 +118,17 @@ def head_table(name: str, found: dict[str, Any]) -> str:
 
 def direct_table(direct: dict[str, Any]) -> str:
     """The bigrams that the direct path favours."""
-    rows = [[arrow(e), number(e["value"], 2)] for e in direct["top"]]
+    rows = [[arrow(e), amount(e["value"])] for e in direct["top"]]
     if not rows:
         return "The direct path (W_E W_U, a table of bigrams) favours no token over another."
     symmetric = f"asymmetry {number(direct['asymmetry'], 2)} (0 symmetric, about 1.41 unrelated)"
     tied = "embeddings are tied" if direct["tied"] else "embeddings are not tied"
     return table(["direct path: read → next", "logit"], rows, "lr") + f"\n{symmetric}; {tied}"
+
+
+def amount(value: float) -> str:
+    """Two decimals, or two digits where those would be too few to tell entries apart."""
+    return number(value, 2) if abs(value) >= 0.1 else f"{value:.2g}"
 
 
 def arrow(entry: dict[str, Any]) -> str:

@@ -121,7 +121,7 @@ def moves(context: Context, head: Head) -> Picture:
     """The full OV circuit."""
     labels = context.subject.labels
     figure = circuit_matrix(
-        centred_rows(full_ov(context.weights, head)).dense(),
+        centred_rows(full_ov(context.weights, head)),
         labels,
         labels,
         title=f"{head}: what attending to a token raises (OV)",
@@ -163,9 +163,10 @@ def pointer(context: Context, head: Head, feeder: Head) -> Picture:
 
 def drawn_qk(context: Context, head: Head, table: Factored, feeder: Head | None) -> Picture:
     """A QK circuit from tokens to tokens."""
+    centred = centred_rows(table)
     labels, through = context.subject.labels, "by tokens alone" if feeder is None else f"keys through {feeder}"
     figure = circuit_matrix(
-        centred_rows(table).dense() / context.weights.attn_scale,
+        Factored(centred.A / context.weights.attn_scale, centred.B),
         labels,
         labels,
         title=f"{head}: which tokens match, {through} (QK)",

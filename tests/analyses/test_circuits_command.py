@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from analyses import circuit_readings
 from analyses.circuit_readings import Budget, attended, bar, budget, raised
+from analyses.circuit_tables import amount
 from analyses.commands import circuits as command
 from analyses.loading import load_subject
 from interp.names import Head
@@ -102,6 +103,11 @@ def test_the_handmade_copying_head_is_printed_with_its_own_entries_and_rank(inte
     assert own[4:6] == ["±", "0.52"]  # 2 / sqrt(15)
     assert ranks[1] == "15"  # the identity without its row means
     assert "chance 0.062 and 0.31" in " ".join(called.out.split())
+
+
+@pytest.mark.parametrize("value, text", [(11.25, "11.25"), (0.1, "0.10"), (0.0346, "0.035"), (0.000123, "0.00012")])
+def test_entries_are_written_with_two_digits_at_least(value, text):
+    assert amount(value) == text
 
 
 def test_spectra_of_many_heads_are_drawn_for_the_largest_scores(interp, quick, tiny, tmp_path, monkeypatch):
