@@ -83,7 +83,7 @@ class LogitPaths:
         For each path, or for each `key` of `grouped`: an `Estimate`. `scored` marks the tokens that count, as in
         `direct_logit_attribution`: [batch pos] of `targets`. Raises `InputError` unless two sequences have one.
         """
-        groups: dict[Any, Tensor] = self.grouped(key if key is not None else lambda path: path)  # type: ignore[arg-type]
+        groups: dict[Any, Tensor] = self.grouped(key if key is not None else lambda path: path)
         estimates = self._estimates(torch.stack(list(groups.values())), generator, scored, level)
         return {name: estimates[i] for i, name in enumerate(groups)}
 

@@ -38,9 +38,9 @@ Key = TypeVar("Key", bound=Hashable)
 
 def kind_of(query: Path, key: Path) -> Kind:
     """How a pair of paths composes."""
-    return {(False, False): "direct", (True, False): "Q", (False, True): "K", (True, True): "both"}[
-        bool(query.heads), bool(key.heads)
-    ]
+    if query.heads:
+        return "both" if key.heads else "Q"
+    return "K" if key.heads else "direct"
 
 
 @dataclass(frozen=True, eq=False)

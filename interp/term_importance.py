@@ -58,8 +58,8 @@ class TermImportance:
     """The model minus the model without the virtual head of each pair, [pair]; None without pairs."""
 
     def to_dict(self) -> dict[str, Any]:
-        names = ("losses", "steps", "layer_alone", "layer_given_others")
-        names += ("head_alone", "head_given_others", "head_paths", "pair")
+        names = ["losses", "steps", "layer_alone", "layer_given_others"]
+        names += ["head_alone", "head_given_others", "head_paths", "pair"]
         parts = {name: None if getattr(self, name) is None else getattr(self, name).to_dict() for name in names}
         pairs = [[str(earlier), str(later)] for earlier, later in self.pairs]
         return {"uniform_loss": self.uniform_loss, "pairs": pairs, **parts}

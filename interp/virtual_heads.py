@@ -20,6 +20,7 @@ from interp.circuits import Source, attention_input, attention_side, final_input
 from interp.errors import InputError
 from interp.factored import Factored
 from interp.frozen import FrozenRun
+from interp.names import Head
 from interp.path import checked_chain
 from interp.transformer_weights import TransformerWeights
 
@@ -106,7 +107,7 @@ def inner(w: TransformerWeights, heads: Sequence[tuple[int, int]]) -> Float[Tens
     return product
 
 
-def named_chain(w: TransformerWeights, chain: Chain) -> tuple[tuple[int, int], ...]:
+def named_chain(w: TransformerWeights, chain: Chain) -> tuple[Head, ...]:
     heads = checked_chain(chain, w.n_layers, w.n_heads)
     if not heads:
         raise InputError("a virtual head needs at least one head; name them in order of depth")
