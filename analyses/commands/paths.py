@@ -124,7 +124,7 @@ def drawings(
     protocol = f"On {sample.text}."
     found: dict[str, bytes | str] = {}
     if terms is not None and parts.head is None:
-        title = f"Which paths lower the loss of {subject.name}"
+        title = f"Loss of {subject.name} by the paths that are let through"
         found["paths-loss.png"] = png(figures.terms_figure(terms, subject.heads, title, protocol))
     if parts.paths:
         title = f"Paths{through} to the next token's logit in {subject.name}"

@@ -190,6 +190,7 @@ def _color(value: Number) -> str:
 
 
 def _signed(value: Number) -> str:
-    """+0.12, −4.1; as many digits as show it."""
-    text = f"{value:+.2f}" if abs(value) >= 0.095 or value == 0 else f"{value:+#.2g}"
-    return text.replace("-", "−") if float(text) != 0 else "0"
+    """+0.12, −0.0041: two digits or two decimals; 0 below 5e-6."""
+    if abs(value) < 5e-6:
+        return "0"
+    return (f"{value:+.2f}" if abs(value) >= 0.095 else f"{value:+#.2g}").replace("-", "−")

@@ -1,6 +1,7 @@
 """The report's sections on paths: what carries the loss, and what tells induction heads where to look."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from matplotlib.figure import Figure
@@ -135,3 +136,16 @@ def test_a_contrast_that_may_be_0_is_not_explained(tmp_path):
     assert found.contrast.low < 0
     assert words.startswith(f"L0H0: a contrast of {shown(found.contrast.mean)} ")
     assert words.endswith(", not above 0 for sure.")
+
+
+def test_shares_leave_out_rounding_and_are_missing_where_parts_have_different_signs(tmp_path):
+    context = context_of(tmp_path, "induction_k")
+    found = context.score_parts[Head(1, 0)]
+
+    def with_q(value):
+        parts = {**found.kinds.estimates, "Q": replace(found.kinds.estimates["Q"], mean=value)}
+        return replace(found, kinds=replace(found.kinds, estimates=parts)).shares
+
+    assert with_q(-1e-5) == {"direct": 0, "Q": 0, "K": 1, "both": 0}
+    assert with_q(10.0)["Q"] == pytest.approx(0.2, abs=1e-4)
+    assert with_q(-10.0) is None

@@ -104,7 +104,7 @@ def test_a_part_of_one_sequence_has_no_interval():
 
 
 def test_small_numbers_keep_two_digits():
-    values = [Estimate(v, v, v, 2, 0.95, "b") for v in (0.0, -0.02, 0.00123, 12.345)]
+    values = [Estimate(v, v, v, 2, 0.95, "b") for v in (1e-16, -0.02, 0.00123, 12.345)]
     axes = signed_bars(list("abcd"), {"": values}, title="t", label="l").axes[0]
     assert texts(axes) == ["0", "−0.020", "+0.0012", "+12.35"]
 
