@@ -11,6 +11,7 @@ from interp.edges import exact
 from interp.errors import InputError
 from interp.graph import Edge, Graph
 from tests.known_edges import MODELS, make, problem_of, true_edges
+from toy_models.handmade.variants import with_idle_heads
 
 GRAPH = Graph(n_layers=2, n_heads=2, positions="standard")
 WITH_MLPS = Graph(n_layers=2, n_heads=1, mlps=True)
@@ -94,6 +95,16 @@ def test_the_scores_of_greedy_search_are_rises_that_add_up_to_what_its_circuit_c
     found = float((problem.circuit_costs(keep) - problem.intact_costs()).mean())
     assert found == pytest.approx(rises, abs=1e-9)
     assert scores.runs <= 2 + len(problem.graph.edges)
+
+
+def test_greedy_search_goes_from_the_logits_back_and_never_tries_an_edge_into_a_node_that_nothing_reads():
+    """So it takes two runs and one for each edge into the logits or into a node that an edge it kept leaves."""
+    problem, tau = problem_of(with_idle_heads(make("induction_k"), 2)), 1e-4
+    scores = greedy(problem, tau=tau)
+    keep = scores.above(tau, absolute=False).tolist()
+    read = {"logits"} | {edge.sender for edge, kept in zip(problem.graph.edges, keep, strict=True) if kept}
+    assert read == {"logits", "L0H0", "L1H0", "token", "position"}
+    assert scores.runs == 2 + sum(edge.node in read for edge in problem.graph.edges)
 
 
 def test_a_larger_tau_leaves_fewer_edges():
