@@ -45,9 +45,9 @@ class Compositions:
     """Every kind, with false-discovery-controlled q-values over all pairs of all kinds, for each tail by itself."""
 
     kinds: Mapping[Kind, Composition]
-    q_above: Mapping[Kind, Float[Tensor, "layer head layer head"]]
+    q_above: Mapping[str, Float[Tensor, "layer head layer head"]]
     """Of "composes more than under a random rotation"."""
-    q_below: Mapping[Kind, Float[Tensor, "layer head layer head"]]
+    q_below: Mapping[str, Float[Tensor, "layer head layer head"]]
     """Of "composes less"."""
 
     @property

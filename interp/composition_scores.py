@@ -124,21 +124,27 @@ def squared_scores(writes: Side, reads: Side, n_heads: int) -> Float[Tensor, "ea
     later = layers[:, None] <= layers
     if writes.outer.shape[-1] >= 2 * writes.outer.shape[1] * reads.outer.shape[1]:
         return multiplied(writes, reads, later)
-    (S, K), (T, J) = ((each.other.mT @ each.other, each.outer @ each.outer.mT) for each in (writes, reads))
-    mixed, apart = (S @ K, T @ J), (upper(S, K), upper(T, J))
-    sizes = [each.diagonal(dim1=1, dim2=2).sum(1) for each in mixed]
-    if any(bool((size < CANCELS * most).any()) for size, most in zip(sizes, apart, strict=True)):
+    sides = (writes, reads)
+    inner = [each.other.mT @ each.other for each in sides]
+    heavy = [S @ each.outer for S, each in zip(inner, sides, strict=True)]
+    sizes = [(each.outer * weighted).sum((1, 2)) for each, weighted in zip(sides, heavy, strict=True)]
+    if any(bool((size < CANCELS * typical(each)).any()) for size, each in zip(sizes, sides, strict=True)):
         return multiplied(writes, reads, later)
-    S, T = (each / size.where(size > 0, 1.0)[:, None, None] for each, size in zip((S, T), sizes, strict=True))
-    squares = by_grams(writes.outer, S @ writes.outer, reads.outer, T @ reads.outer, n_heads)
-    spread = [(each * each.mT).sum((1, 2)).sqrt() / size for each, size in zip(mixed, sizes, strict=True)]
-    small = later & (squares < CANCELS * torch.outer(spread[0], spread[1]))
-    return torch.where(small, multiplied(writes, reads, small), squares) if bool(small.any()) else squares
+    for weighted, size in zip(heavy, sizes, strict=True):
+        weighted /= size.where(size > 0, 1.0)[:, None, None]
+    squares = by_grams(writes.outer, heavy[0], reads.outer, heavy[1], n_heads)
+    if not bool((later & (squares < CANCELS)).any()):  # a Gram matrix of trace 1 has at most norm 1
+        return squares
+    mixed = [weighted @ each.outer.mT for each, weighted in zip(sides, heavy, strict=True)]
+    norms = [(each * each.mT).sum((1, 2)).sqrt() for each in mixed]
+    small = later & (squares < CANCELS * torch.outer(norms[0], norms[1]))
+    return torch.where(small, multiplied(writes, reads, small), squares)
 
 
-def upper(S: Float[Tensor, "head k k"], K: Float[Tensor, "head k k"]) -> Float[Tensor, " head"]:
-    """What tr(S K) is at least if nothing cancels, of positive S and K of full rank and even spectra."""
-    return torch.linalg.matrix_norm(S) * torch.linalg.matrix_norm(K) / S.shape[-1]
+def typical(side: Side) -> Float[Tensor, " head"]:
+    """The squared norm of `other outer` if the two had nothing to do with each other."""
+    sizes = [torch.linalg.matrix_norm(each).square() for each in (side.other, side.outer)]
+    return sizes[0] * sizes[1] / side.outer.shape[1]
 
 
 def by_grams(

@@ -109,8 +109,8 @@ def term_scores(
     blocks = [w.d_vocab, n - w.d_vocab]
 
     def beside(null: str, draw: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Scored, Scored]:
-        shares, traces = zip(*(draw() for _ in range(draws)), strict=True)
-        shares, traces = spread(w, torch.stack(shares)), spread(w, torch.stack(traces))
+        found = [draw() for _ in range(draws)]
+        shares, traces = (spread(w, torch.stack([each[i] for each in found])) for i in (0, 1))
         return Scored(spread(w, values[0]), shares, null), Scored(spread(w, values[1]), traces, null)
 
     eigenvalue, trace = beside(RELABELLED, lambda: readings(made, made.middle(shuffled(blocks, generator)), still))

@@ -163,7 +163,8 @@ def piece_table(found: "Found") -> str:
 
 def middle(scored: Scored, at: tuple[int, ...]) -> str:
     """The middle 95 % of one null."""
-    return interval(*(float(scored.null_quantile(q)[at]) for q in (0.025, 0.975)), 2)
+    low, high = (float(scored.null_quantile(q)[at]) for q in (0.025, 0.975))
+    return interval(low, high, 2)
 
 
 def probability(p: float) -> str:
