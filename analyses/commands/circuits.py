@@ -106,8 +106,9 @@ def spectra(subject: Subject, w: TransformerWeights, found: dict[str, Any]) -> b
         [score[head]["value"] for head in heads],
         nulls=[f"null {interval(score[head]['null_low'], score[head]['null_high'], 2)}" for head in heads],
         title=f"Eigenvalues of the OV circuits of {subject.name}",
-        protocol="Weights only: W_E OV W_U, relative to the mean over outputs. Null: the middle 95\N{NO-BREAK SPACE}% of "
-        f"{score[heads[0]]['n_draws']} relabellings of the columns.{left_out}",
+        protocol="Weights only: W_E OV W_U, relative to the mean over outputs. "
+        f"Null: the middle 95\N{NO-BREAK SPACE}% of {score[heads[0]]['n_draws']} relabellings of the columns."
+        f"{left_out}",
         columns=min(4, subject.config.n_heads),
     )
     return png(figure)
