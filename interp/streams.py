@@ -93,8 +93,7 @@ def layer_streams(run: FrozenRun, layer: int, carried: list[Stream], split: bool
     """The chains that end in each head of a layer: those of one head, and the carried ones with one head more."""
     w, b_V = run.weights, run.weights.b_V[layer]
     sources = entering(run, layer, b_V, split)
-    read = [einsum(x, w.W_V[layer], "batch pos m, head m d -> head batch pos d") for x in sources.values()]
-    direct = torch.stack(read, dim=3)
+    direct = torch.stack([values_of(x, w.W_V[layer]) for x in sources.values()], dim=3)
     paths = [Path(source) for source in sources] + [path for stream in carried for path in stream.paths]
     at_bias = list(sources).index(bias_source(split)) if bool(b_V.any()) else None
     values = direct.new_empty(*run.tokens.shape, len(paths), w.d_head)
@@ -107,6 +106,14 @@ def layer_streams(run: FrozenRun, layer: int, carried: list[Stream], split: bool
         if at_bias is not None:
             z[:, :, at_bias] += pattern.sum(-1, keepdim=True) * b_V[index]
         yield Stream(head, tuple(path.then(head) for path in paths), z)
+
+
+def values_of(
+    x: Float[Tensor, "batch pos d_model"], W_V: Float[Tensor, "head d_model d_head"]
+) -> Float[Tensor, "head batch pos d_head"]:
+    """x W_V; once for all sequences where they share x, as they do positions and biases."""
+    read = x[:1] if x.stride(0) == 0 else x
+    return einsum(read, W_V, "batch pos m, head m d -> head batch pos d").expand(-1, len(x), -1, -1)
 
 
 def extensible(stream: Stream, extent: Extent) -> Stream:
