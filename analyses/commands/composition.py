@@ -1,24 +1,22 @@
 """`interp composition`: which later head can read which earlier one, by the weights."""
 
-from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from analyses.arguments import Composition
+from analyses.commands.composition_found import Found
 from analyses.commands.composition_text import report
 from analyses.loading import Subject, load_subject
 from analyses.output import deliver, png
-from interp.composition import Kind, Pieces, TermScores, composition_by_offset, composition_pieces, term_scores
-from interp.composition_edges import LEVEL, Compositions, Edge, compositions
+from interp.composition import Kind, Pieces, composition_by_offset, composition_pieces, term_scores
+from interp.composition_edges import LEVEL, Edge, compositions
 from interp.diagonal import diagonal_scores
 from interp.factored import Factored
 from interp.names import Head
 from interp.plots.composition import composition_matrices, effect_graph
-from interp.projection_kernel import Overlap, projection_kernel
-from interp.scored import Scored, without_nan
+from interp.projection_kernel import projection_kernel
+from interp.scored import Scored
 from interp.token_composition import token_table
 from interp.transformer_weights import TransformerWeights
 from interp.weights import weights_of
@@ -30,35 +28,6 @@ EIGENVALUES = 5_000
 """Of about so many small matrices the eigenvalues are taken for each null in token space, if that leaves 19 draws."""
 PIECES = 5
 """Edges of which the rank-1 pieces are listed."""
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """All that is measured of a model."""
-
-    edges: Compositions
-    terms: dict[Kind, TermScores]
-    pointer: Scored | None
-    """[pair], the share of positions p whose Q-term is largest at p + 1; None where no head can carry positions."""
-    overlaps: dict[Kind, Overlap]
-    pieces: list[tuple[Edge, Pieces]]
-    offset: int | None
-    by_offset: dict[Kind, Tensor]
-    """[offset layer head layer head] of Q and K, for rotary positions."""
-
-    def to_dict(self, pairs: list[tuple[Head, Head]]) -> dict[str, Any]:
-        residual = self.edges.to_dict()
-        return {
-            "residual_stream": residual["kinds"],
-            "surviving": residual["surviving"],
-            "by_offset": {kind: without_nan(scores.tolist()) for kind, scores in self.by_offset.items()},
-            "token_space": {kind: each.to_dict() for kind, each in self.terms.items()},
-            "pointer": None
-            if self.pointer is None
-            else {"pairs": [f"{early}->{late}" for early, late in pairs], **self.pointer.to_dict()},
-            "projection_kernel": {kind: each.to_dict() for kind, each in self.overlaps.items()},
-            "pieces": [{"edge": str(edge), **pieces.to_dict()} for edge, pieces in self.pieces],
-        }
 
 
 def run(arguments: Composition) -> int:

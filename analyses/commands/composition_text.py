@@ -1,15 +1,11 @@
 """What `interp composition` prints: the edges that differ from their null, then the same edges read in other ways."""
 
-from typing import TYPE_CHECKING
-
+from analyses.commands.composition_found import Found
 from analyses.loading import Subject
 from analyses.tables import interval, number, paragraph, table
 from interp.composition_edges import LEVEL, Compositions, Edge
 from interp.names import Head
 from interp.scored import Scored
-
-if TYPE_CHECKING:
-    from analyses.commands.composition import Found
 
 MOST_ROWS = 20
 INTRODUCTION = (
@@ -35,7 +31,7 @@ PIECES = (
 )
 
 
-def report(subject: Subject, found: "Found", pairs: list[tuple[Head, Head]]) -> str:
+def report(subject: Subject, found: Found, pairs: list[tuple[Head, Head]]) -> str:
     """All tables, with what they mean."""
     kinds = found.edges.kinds
     first, rows = kinds["K"], strongest(found.edges)
@@ -100,7 +96,7 @@ def edge_table(rows: list[Edge], edges: Compositions) -> str:
     return table(header, lines, "llrlrrrrrr")
 
 
-def other_table(rows: list[Edge], found: "Found") -> str:
+def other_table(rows: list[Edge], found: Found) -> str:
     """Overlap of spaces, and the terms in token space."""
     lines = []
     for edge in rows:
@@ -123,7 +119,7 @@ def other_table(rows: list[Edge], found: "Found") -> str:
     return table(header, lines, "lrrrrllr")
 
 
-def by_offset(rows: list[Edge], found: "Found") -> str:
+def by_offset(rows: list[Edge], found: Found) -> str:
     """Rotary positions: the score at the offset, its root mean square over all, and its range."""
     lines = []
     for edge in rows:
@@ -146,7 +142,7 @@ def pointers(scored: Scored, pairs: list[tuple[Head, Head]]) -> str:
     )
 
 
-def piece_table(found: "Found") -> str:
+def piece_table(found: Found) -> str:
     """The two largest pieces of each edge."""
     lines = []
     for edge, pieces in found.pieces:

@@ -89,6 +89,7 @@ def test_a_relabelled_draw_is_the_dense_term_with_its_columns_permuted(kind):
     assert float(found.eigenvalue.draws[0, 0, 0, 1, 0]) == pytest.approx(float(values.sum().real / values.abs().sum()))
     assert float(found.trace.draws[0, 0, 0, 1, 0]) == pytest.approx(float(table[:, order].trace() / len(table)))
     assert sorted(order[:12].tolist()) == list(range(12))
+    assert sorted(order.tolist()) == list(range(len(table)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
