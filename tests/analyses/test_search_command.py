@@ -1,5 +1,7 @@
 """`interp search`: finds the circuit that was put in, checks it as hooks on the model do, and says no in one line."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -8,12 +10,14 @@ from analyses.arguments import Search
 from analyses.commands import search as command
 from analyses.loading import load_subject
 from interp.circuit_search import METHODS
+from interp.edge_problem import edge_problem
+from interp.edges import exact
 from interp.graph import Edge
 from interp.losses import token_losses
-from interp.stimuli import olsson_protocol
+from interp.stimuli import Protocol, fresh_control, olsson_protocol, repeated_tokens
 from interp.weights import weights_of
 from tests.edge_twin import logits_by_hooks
-from tests.known_edges import true_edges
+from tests.known_edges import make, true_edges
 from toy_models import handmade
 from toy_models.checkpoint import save_checkpoint
 from toy_models.vocabulary import Vocabulary
@@ -74,6 +78,22 @@ def test_the_faithfulness_is_that_of_the_model_run_with_everything_else_ablated_
         lost = (loss(kept - {edge}) - loss(kept)) / (none - whole)
         assert check["necessity"][str(edge)]["mean"] == pytest.approx(lost, abs=1e-9)
     assert 0 < len(kept) <= 6
+
+
+@pytest.mark.parametrize(("name", "channel"), [("induction_k", "K"), ("induction_q", "Q")])
+def test_what_resampling_puts_in_has_another_block_and_no_repetition(name, channel):
+    """With the same block the keys that a K model looks at stay as they are, with a repetition the pointers of a Q
+    model: either way the edge that induction rests on would be worth nothing."""
+    made = make(name)
+    weights, generator = weights_of(made.model, fold=False), torch.Generator().manual_seed(0)
+    protocol, feed = Protocol(2, 10, d_vocab=32, bos=0), f"L0H0 -> L1H0.{channel}"
+    found, _ = command.problem(weights, protocol, Search(model=Path("here")), generator)
+    assert exact(found)[feed] > 2
+    same_block = fresh_control(found.tokens, protocol, generator).tokens
+    repeated = repeated_tokens(protocol, len(found.tokens), generator)
+    blind = {"K": same_block, "Q": repeated}[channel]
+    worth = exact(edge_problem(weights, found.tokens, found.scored, corrupted=blind))[feed]
+    assert worth == pytest.approx(0, abs=1e-9)
 
 
 def test_json_holds_the_ablation_the_metric_every_score_and_the_controls(interp, induction, tmp_path):
@@ -159,7 +179,9 @@ def test_what_cannot_be_asked_is_refused_in_one_line(interp, induction, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_that_does_nothing_with_the_repetition_has_no_circuit(interp, tiny, tmp_path):
+def test_a_model_that_does_nothing_with_the_repetition_has_no_circuit(interp, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "eap_ig", pytest.fail)  # said before any work
+    monkeypatch.setattr(command, "SEQUENCES", 24)
     called = interp("search", tiny, "--out", tmp_path / "out")
     assert called.code == 2
     assert "there is nothing for a circuit to carry" in called.err
