@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from interp.circuit_curve import Curve
 from interp.errors import InputError
 from interp.plots.drawing import COLORS, QUIET, legend, name_axes, new_figure, note, plain_axes, to_array
+
+LOWEST = -1.0
+"""Faithfulness below this is not drawn: a set of edges can be arbitrarily worse than none."""
 
 
 def faithfulness_curves(
@@ -25,7 +29,9 @@ def faithfulness_curves(
     """
     if not curves:
         raise InputError("there is no curve to draw")
-    figure = new_figure(7.4, 3.8, title, protocol)
+    low = min(float(curve.faithfulness.mean.min()) for curve in curves.values())
+    cut = f" Lines below {LOWEST:g} are cut off." if low < LOWEST else ""
+    figure = new_figure(7.4, 3.8, title, f"{protocol}{cut}")
     axes = figure.add_subplot()
     for level in (0.0, 1.0):
         axes.axhline(level, color="#bbbbbb", lw=0.8)
@@ -43,8 +49,8 @@ def faithfulness_curves(
     if circuit is not None:
         axes.scatter(*circuit, s=28, color=COLORS[1], zorder=5)
         note(axes, f"{circuit[0]} edges: {circuit[1]:.2f}", circuit, (6, -12))
-    low = min(float(curve.faithfulness.mean.min()) for curve in curves.values())
-    axes.set_ylim(max(low, -1.0) - 0.05, 1.15)
+    axes.set_ylim(max(low, LOWEST) - 0.05, 1.15)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     plain_axes(axes)
     name_axes(axes, "edges kept, best first", "faithfulness (share of what all edges carry)")
     legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5))
