@@ -4,7 +4,7 @@ import argparse
 
 import torch
 
-from analyses.benchmarks import composition
+from analyses.benchmarks import composition, large_circuits, path_expansion
 
 
 def main() -> None:
@@ -14,6 +14,10 @@ def main() -> None:
     chosen = options.parse_args()
     torch.set_num_threads(1)
     composition.report(chosen.rounds, chosen.quick)
+    print()
+    large_circuits.report(chosen.rounds, chosen.quick)
+    print()
+    path_expansion.report(chosen.rounds)
 
 
 if __name__ == "__main__":
