@@ -9,17 +9,29 @@ import torch
 from tqdm import tqdm
 
 from analyses.loading import Subject
-from interp.circuits import centred_rows, full_ov, full_qk, skip_trigrams, top_entries
-from interp.diagonal import diagonal_scores
-from interp.entries import check_finite
-from interp.factored import Factored
-from interp.implied import positional_pattern
-from interp.low_rank import Concentration, concentration, ranks
+from interp.circuits import (
+    Concentration,
+    Factored,
+    OwnContrast,
+    OwnRanks,
+    centred_rows,
+    concentration,
+    diagonal_scores,
+    full_ov,
+    full_qk,
+    ov_tables,
+    own_contrast,
+    own_ranks,
+    qk_tables,
+    ranks,
+    skip_trigrams,
+    top_entries,
+)
+from interp.circuits.entries import check_finite
+from interp.circuits.implied import positional_pattern
 from interp.names import Head
-from interp.own_entries import OwnContrast, OwnRanks, own_contrast, own_ranks
-from interp.scored import Scored
-from interp.spectra import ov_tables, qk_tables
-from interp.transformer_weights import TransformerWeights
+from interp.stats import Scored
+from interp.weights import TransformerWeights
 
 PLACES = ("previous", "itself", "first")
 SHARE = 0.9

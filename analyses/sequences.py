@@ -8,7 +8,7 @@ from torch import Tensor
 
 from analyses.arguments import OnSequence
 from analyses.loading import Subject
-from interp.stimuli import Protocol, repeated_tokens
+from interp.heads import Protocol, repeated_tokens
 from toy_models.errors import InputError
 
 EXAMPLE_PERIOD = 10

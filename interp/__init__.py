@@ -10,7 +10,7 @@ from typing import Any
 _MODULE_OF = {
     "Activations": "hooks",
     "Estimate": "stats",
-    "Factored": "factored",
+    "Factored": "circuits",
     "Head": "names",
     "HeadScores": "heads",
     "InputError": "errors",

@@ -36,12 +36,11 @@ from IPython.display import HTML, Image
 from analyses.audit import audit
 from analyses.tables import interval, number, paragraph, table
 from interp import Head, record, weights_of
-from interp.ablation import head_effects
+from interp.ablation import edge_effects, head_effects
 from interp.circuits import copying_score, full_ov
-from interp.composition import composition
-from interp.edge_ablation import edge_effects
+from interp.circuits.implied import positional_pattern
+from interp.composition import composition, token_composition
 from interp.heads import measure_heads
-from interp.implied import positional_pattern
 from interp.names import pattern_name
 from interp.pages import attention_patterns, notebook_html
 from interp.plots import (
@@ -53,7 +52,6 @@ from interp.plots import (
     score_heatmap,
     training_curve,
 )
-from interp.token_composition import token_composition
 from toy_models import handmade
 from toy_models.tasks import make_task
 from toy_models.train_config import RunConfig, TrainConfig

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from interp.graph import Edge, Graph
+from interp.edges import Edge, Graph
 from interp.hooks import intervene
 from toy_models.transformer import Transformer
 

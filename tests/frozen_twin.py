@@ -10,8 +10,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from interp.transformer_weights import TransformerWeights
-from interp.weights import weights_of
+from interp.weights import TransformerWeights, weights_of
 from tests.reference_transformer import activated, score
 
 Heads = tuple[tuple[int, int], ...]

@@ -2,9 +2,8 @@
 
 import torch
 
-from interp.edge_problem import EdgeProblem, edge_problem
-from interp.graph import Edge
-from interp.stimuli import random_tokens
+from interp.edges import Edge, EdgeProblem, edge_problem
+from interp.heads.stimuli import random_tokens
 from interp.weights import weights_of
 from toy_models import handmade
 from toy_models.handmade import Truth

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from interp.transformer_weights import TransformerWeights
+from interp.weights import TransformerWeights
 from toy_models.config import TransformerConfig
 from toy_models.transformer import Transformer
 

@@ -7,10 +7,10 @@ import torch
 from analyses.audit.rules import above, below, every
 from analyses.criteria import Criteria
 from analyses.evidence import Evidence, Measurement
-from interp.head_scores import HeadScores
-from interp.heads import SHUFFLED, HeadBattery
+from interp.heads import HeadBattery, HeadScores
+from interp.heads.battery import SHUFFLED
+from interp.heads.push import PRESENT, TYPICAL
 from interp.names import Head
-from interp.push import PRESENT, TYPICAL
 
 
 class Behaviour:

@@ -16,7 +16,7 @@ from analyses.evidence import Feeder, Measurement
 from interp.heads import HeadBattery
 from interp.names import Head
 from interp.stats import Estimate
-from interp.transformer_weights import TransformerWeights
+from interp.weights import TransformerWeights
 
 
 class Causal:

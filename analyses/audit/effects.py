@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
-from interp.ablation import ELSEWHERE, HeadEffects, To, head_effects
+from interp.ablation import HeadEffects, head_effects
+from interp.ablation.heads import ELSEWHERE, To
 from interp.stats import Estimates
 
 REMOVALS: tuple[To, ...] = ("mean", "zero")

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from analyses.audit.matching import Channel
-from interp.edge_ablation import EdgeEffects, edge_effects
+from interp.ablation import EdgeEffects, edge_effects
 from interp.names import Head
 from interp.stats import Estimate, Estimates
 
@@ -54,7 +54,7 @@ def measure_feeding(
     generator: torch.Generator,
     level: float,
 ) -> Feeding:
-    """`interp.edge_ablation.edge_effects` on prefix matching, earlier heads replaced by their mean."""
+    """`interp.ablation.edges.edge_effects` on prefix matching, earlier heads replaced by their mean."""
     effects = edge_effects(model, later, tokens, scored, generator, channels=CHANNELS, level=level)
     whole, losses = effects.intact.mean, []
     by_channel: dict[Channel, Estimate] = {}

@@ -5,10 +5,10 @@ from typing import Literal
 
 import torch
 
+from interp.composition import token_composition
 from interp.names import Head
-from interp.scored import Scored
-from interp.token_composition import token_composition
-from interp.transformer_weights import TransformerWeights
+from interp.stats import Scored
+from interp.weights import TransformerWeights
 
 Channel = Literal["K", "Q"]
 READINGS: dict[Channel, str] = {

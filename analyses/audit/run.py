@@ -17,11 +17,9 @@ from analyses.criteria import Criteria
 from analyses.evidence import KINDS, Kind
 from analyses.loading import Subject, load_subject
 from interp.errors import InputError
-from interp.heads import HeadBattery, measure_heads
+from interp.heads import HeadBattery, measure_heads, next_token_push
 from interp.names import Head
-from interp.push import next_token_push
-from interp.transformer_weights import TransformerWeights
-from interp.weights import weights_of
+from interp.weights import TransformerWeights, weights_of
 
 EVERY_SEQUENCE = 32
 """Sequences of each protocol."""

@@ -11,11 +11,10 @@ from torch import Tensor
 from analyses.audit.matching import READINGS, Edge
 from analyses.criteria import Criteria
 from analyses.evidence import Measurement
-from interp.circuits import copying_score
-from interp.diagonal import DiagonalScores
-from interp.implied import positional_pattern, token_match
+from interp.circuits import DiagonalScores, copying_score
+from interp.circuits.implied import positional_pattern, token_match
 from interp.names import Head
-from interp.transformer_weights import TransformerWeights
+from interp.weights import TransformerWeights
 
 
 @dataclass(frozen=True, eq=False)

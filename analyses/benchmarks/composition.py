@@ -11,8 +11,7 @@ from torch import Tensor
 
 from analyses.benchmarks.memory import MB, peak_memory
 from interp.composition import Kind, composition_scores
-from interp.transformer_weights import TransformerWeights
-from interp.weights import weights_of
+from interp.weights import TransformerWeights, weights_of
 
 KINDS: tuple[Kind, ...] = ("Q", "K", "V")
 

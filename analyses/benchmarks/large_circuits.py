@@ -10,11 +10,9 @@ from torch import Tensor
 
 from analyses.benchmarks.memory import MB, peak_memory
 from analyses.benchmarks.timing import ratio, take_turns
-from interp.circuits import centred_rows, full_ov
-from interp.entries import Entries, dense_tiles, top_entries
-from interp.factored import Factored
-from interp.spectra import ov_tables
-from interp.transformer_weights import TransformerWeights
+from interp.circuits import Entries, Factored, centred_rows, full_ov, ov_tables, top_entries
+from interp.circuits.entries import dense_tiles
+from interp.weights import TransformerWeights
 
 TOP = 32
 

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from analyses.benchmarks.memory import MB, peak_memory
 from analyses.benchmarks.timing import ratio, take_turns
-from interp.frozen import freeze
-from interp.paths import LogitPaths, logit_paths
+from interp.paths import LogitPaths, freeze, logit_paths
 from toy_models.config import TransformerConfig
 from toy_models.transformer import Transformer
 

@@ -21,12 +21,10 @@ from analyses.circuit_tables import NOTE, report
 from analyses.loading import Subject, load_subject
 from analyses.output import deliver, png
 from analyses.tables import interval
-from interp.circuits import asymmetry, centred_rows, direct_path
+from interp.circuits import asymmetry, centred_rows, direct_path, ov_tables
 from interp.names import Head
 from interp.plots import circuit_matrix, eigenvalue_spectra
-from interp.spectra import ov_tables
-from interp.transformer_weights import TransformerWeights
-from interp.weights import weights_of
+from interp.weights import TransformerWeights, weights_of
 
 DRAWS = 200
 MOST_SPECTRA = 32

@@ -9,17 +9,22 @@ from analyses.commands.composition_found import Found
 from analyses.commands.composition_text import report
 from analyses.loading import Subject, load_subject
 from analyses.output import deliver, png
-from interp.composition import Kind, Pieces, composition_by_offset, composition_pieces, term_scores
-from interp.composition_edges import LEVEL, Edge, compositions
-from interp.diagonal import diagonal_scores
-from interp.factored import Factored
+from interp.circuits import Factored, diagonal_scores
+from interp.composition import (
+    Kind,
+    Pieces,
+    composition_by_offset,
+    composition_pieces,
+    compositions,
+    projection_kernel,
+    term_scores,
+    token_table,
+)
+from interp.composition.edges import LEVEL, Edge
 from interp.names import Head
 from interp.plots.composition import composition_matrices, effect_graph
-from interp.projection_kernel import projection_kernel
-from interp.scored import Scored
-from interp.token_composition import token_table
-from interp.transformer_weights import TransformerWeights
-from interp.weights import weights_of
+from interp.stats import Scored
+from interp.weights import TransformerWeights, weights_of
 from toy_models.errors import InputError
 
 KINDS: tuple[Kind, ...] = ("K", "Q", "V")

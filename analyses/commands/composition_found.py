@@ -5,11 +5,12 @@ from typing import Any
 
 from torch import Tensor
 
-from interp.composition import Kind, Pieces, TermScores
-from interp.composition_edges import Compositions, Edge
+from interp.composition import Compositions, Kind, Pieces, TermScores
+from interp.composition.edges import Edge
+from interp.composition.kernel import Overlap
 from interp.names import Head
-from interp.projection_kernel import Overlap
-from interp.scored import Scored, without_nan
+from interp.stats import Scored
+from interp.stats.scored import without_nan
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,10 @@
 from analyses.commands.composition_found import Found
 from analyses.loading import Subject
 from analyses.tables import interval, number, paragraph, table
-from interp.composition_edges import LEVEL, Compositions, Edge
+from interp.composition import Compositions
+from interp.composition.edges import LEVEL, Edge
 from interp.names import Head
-from interp.scored import Scored
+from interp.stats import Scored
 
 MOST_ROWS = 20
 INTRODUCTION = (

@@ -8,8 +8,7 @@ from analyses.arguments import Heads
 from analyses.loading import Subject, load_subject
 from analyses.output import deliver, png
 from analyses.tables import beside, interval, number, paragraph, table
-from interp.head_scores import HeadScores
-from interp.heads import HeadBattery, measure_heads
+from interp.heads import HeadBattery, HeadScores, measure_heads
 from interp.plots import score_by_period, score_heatmap
 
 SHOWN = (

@@ -12,13 +12,12 @@ from analyses.loading import Subject, load_subject
 from analyses.output import deliver, png
 from analyses.sequences import Example, example_of
 from analyses.tables import interval, number, paragraph, table, token
-from interp.attribution import Attribution, direct_logit_attribution
+from interp.heads import olsson_protocol, predictable_positions, repeated_tokens
 from interp.hooks import record
-from interp.lens import LogitLens, lens_logits, logit_lens, residual_points
+from interp.lens import Attribution, LogitLens, direct_logit_attribution, lens_logits, logit_lens, residual_points
 from interp.plots import logit_lens as lens_figure
 from interp.plots import loss_by_layer
 from interp.stats import Estimates
-from interp.stimuli import olsson_protocol, predictable_positions, repeated_tokens
 from interp.weights import weights_of
 
 SEQUENCES = 32

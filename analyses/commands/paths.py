@@ -20,9 +20,9 @@ from analyses.paths.scores import score_parts, score_runs
 from analyses.paths.term_tables import head_table, layer_table, logit_table, order_table, pair_table
 from analyses.sequences import example_of
 from analyses.tables import paragraph
-from interp.frozen import freeze
 from interp.names import Head
-from interp.term_importance import Pair, TermImportance, term_importance_of
+from interp.paths import TermImportance, freeze, term_importance_of
+from interp.paths.importance import Pair
 
 DELAY = 2.0
 """Seconds before a progress bar appears."""

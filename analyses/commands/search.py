@@ -8,25 +8,29 @@ from analyses.arguments import Search
 from analyses.loading import Subject, load_subject
 from analyses.output import deliver, png, say
 from analyses.tables import interval, number, paragraph, table
-from interp.circuit_curve import Curve, default_sizes, faithfulness_curve
-from interp.circuit_search import METHODS, Circuit, edges_above, greedy, top_edges
-from interp.edge_problem import METRICS, EdgeProblem, Metric, edge_problem
-from interp.edge_scores import EdgeScores
-from interp.edges import eap_ig, random_scores
-from interp.faithfulness import Check, check_circuit, gap_of
+from interp.edges import (
+    METHODS,
+    Circuit,
+    EdgeProblem,
+    EdgeScores,
+    check_circuit,
+    eap_ig,
+    edge_problem,
+    edges_above,
+    faithfulness_curve,
+    greedy,
+    random_scores,
+    top_edges,
+)
+from interp.edges.curve import Curve, default_sizes
+from interp.edges.faithfulness import Check, gap_of
+from interp.edges.problem import METRICS, Metric
+from interp.heads import Protocol, olsson_protocol, predictable_positions, repeated_tokens
+from interp.heads.stimuli import fresh_control, random_tokens
 from interp.plots.circuit_graph import circuit_graph
 from interp.plots.faithfulness import faithfulness_curves
 from interp.stats import Estimate
-from interp.stimuli import (
-    Protocol,
-    fresh_control,
-    olsson_protocol,
-    predictable_positions,
-    random_tokens,
-    repeated_tokens,
-)
-from interp.transformer_weights import TransformerWeights
-from interp.weights import weights_of
+from interp.weights import TransformerWeights, weights_of
 from toy_models.errors import InputError
 
 SEQUENCES, RANDOM_CIRCUITS, RANDOM_RANKINGS = 32, 50, 3

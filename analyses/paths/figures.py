@@ -9,9 +9,9 @@ from analyses.paths.logits import LogitParts
 from analyses.paths.scores import TARGETS, ScoreParts
 from analyses.paths.words import chains_name, order_name
 from interp.names import Head
+from interp.paths import TermImportance
 from interp.plots import signed_bars, waterfall
 from interp.stats import Estimate
-from interp.term_importance import TermImportance
 
 MOST_BARS = 14
 HELD = "Attention patterns are held: paths through values only."

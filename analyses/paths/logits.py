@@ -8,10 +8,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from analyses.paths.sample import Sample, estimated
-from interp.frozen import FrozenRun
 from interp.names import Head
-from interp.path import Path
-from interp.paths import LogitPaths, Progress, logit_paths_of
+from interp.paths import FrozenRun, LogitPaths, Path, logit_paths_of
+from interp.paths.logits import Progress
 from interp.stats import Estimate, Estimates
 
 MOST_PATHS = 1000

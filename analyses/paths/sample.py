@@ -9,8 +9,8 @@ from torch import Tensor
 from analyses.loading import Subject
 from analyses.sequences import Example
 from interp.errors import InputError
+from interp.heads import Protocol, olsson_protocol, predictable_positions, repeated_tokens
 from interp.stats import Estimates, bootstrap_intervals
-from interp.stimuli import Protocol, olsson_protocol, predictable_positions, repeated_tokens
 
 SEQUENCES = 32
 

@@ -14,15 +14,14 @@ from torch import Tensor, nn
 
 from analyses.arguments import Aim
 from analyses.paths.sample import Sample, estimated
-from interp.contrast_null import random_targets_deviation
 from interp.errors import InputError
-from interp.frozen import FrozenRun, freeze
-from interp.matching import copy_entries, first_entries, offset_entries
+from interp.heads.matching import copy_entries, first_entries, offset_entries
+from interp.heads.stimuli import fresh_control
 from interp.names import Head
-from interp.path import Path
-from interp.score_paths import KINDS, Contrast, Kind, score_paths_of, shares
+from interp.paths import Contrast, FrozenRun, Path, freeze, score_paths_of, shares
+from interp.paths.contrast_null import random_targets_deviation
+from interp.paths.scores import KINDS, Kind
 from interp.stats import Estimate
-from interp.stimuli import fresh_control
 
 Chain = tuple[Head, ...]
 Chains = tuple[Chain, Chain]

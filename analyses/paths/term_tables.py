@@ -6,8 +6,8 @@ from analyses.paths.logits import LogitParts
 from analyses.paths.words import order_name
 from analyses.tables import interval, number, paragraph, table
 from interp.names import Head
+from interp.paths import TermImportance
 from interp.stats import Estimate
-from interp.term_importance import TermImportance
 
 MOST_HEADS = 32
 

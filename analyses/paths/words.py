@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from analyses.paths.scores import Chains
 from interp.names import Head
+from interp.paths.scores import Kind
 from interp.plots.drawing import COLORS
-from interp.score_paths import Kind
 
 KINDS_IN_WORDS: dict[Kind, str] = {
     "direct": "neither through an earlier head",

@@ -8,8 +8,7 @@ from torch import Tensor
 from analyses.report.blocks import Block, Caution, Gallery, Picture, Section, sentence
 from analyses.report.context import Context
 from analyses.report.drawing import picture
-from interp.head_scores import HeadScores
-from interp.heads import HeadBattery
+from interp.heads import HeadBattery, HeadScores
 from interp.plots import score_by_period, score_heatmap
 
 SHOWN = {

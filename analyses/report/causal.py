@@ -8,7 +8,7 @@ from analyses.report.blocks import Block, Caution, Cell, Section, Table, sentenc
 from analyses.report.context import Context
 from analyses.report.drawing import picture
 from analyses.report.numbers import interval, number
-from interp.ablation import OTHERS
+from interp.ablation.heads import OTHERS
 from interp.names import Head
 from interp.plots import ablation_bars
 from interp.stats import Estimate

@@ -9,13 +9,20 @@ from analyses.report.blocks import Block, Caution, Cell, Gallery, Picture, Piece
 from analyses.report.context import READING, Context
 from analyses.report.drawing import picture
 from analyses.report.numbers import interval, number
-from interp.circuits import asymmetry, centred_rows, direct_path, full_ov, full_qk, top_entries
-from interp.diagonal import DiagonalScores
-from interp.factored import Factored
-from interp.implied import positional_pattern
+from interp.circuits import (
+    DiagonalScores,
+    Factored,
+    asymmetry,
+    centred_rows,
+    direct_path,
+    full_ov,
+    full_qk,
+    top_entries,
+)
+from interp.circuits.implied import positional_pattern
+from interp.composition import token_table
 from interp.names import Head
 from interp.plots import attention_grid, circuit_matrix, eigenvalue_spectra
-from interp.token_composition import token_table
 
 BY_TOKENS = (*READING, "duplicate-token")
 MOST_DRAWN = 2

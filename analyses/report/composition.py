@@ -10,9 +10,9 @@ from analyses.report.context import Context
 from analyses.report.drawing import picture
 from analyses.report.numbers import interval, number
 from analyses.report.score_evidence import carried
-from interp.composition import Kind
-from interp.composition_edges import LEVEL, Compositions, compositions
-from interp.composition_edges import Edge as Composed
+from interp.composition import Compositions, Kind, compositions
+from interp.composition.edges import LEVEL
+from interp.composition.edges import Edge as Composed
 from interp.names import Head
 from interp.plots.composition import effect_graph
 from interp.stats import Estimate

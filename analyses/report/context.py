@@ -16,8 +16,7 @@ from analyses.paths.scores import ScoreParts, ScoreRuns, score_parts, score_runs
 from analyses.report.example import example_of
 from analyses.sequences import Example
 from interp.names import Head
-from interp.transformer_weights import TransformerWeights
-from interp.weights import weights_of
+from interp.weights import TransformerWeights, weights_of
 
 READING = ("induction", "anti-copying", "prefix-matching")
 """Roles that find what followed an earlier copy."""

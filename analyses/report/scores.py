@@ -11,8 +11,8 @@ from analyses.report.drawing import picture
 from analyses.report.numbers import interval, number
 from analyses.report.terms import cells
 from interp.names import Head
+from interp.paths.scores import KINDS, Kind
 from interp.plots import signed_bars
-from interp.score_paths import KINDS, Kind
 from interp.stats import Estimate
 
 MOST_ROWS = 10

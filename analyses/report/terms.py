@@ -6,8 +6,8 @@ from analyses.report.blocks import Block, Cell, Section, Table, sentence
 from analyses.report.context import Context
 from analyses.report.drawing import picture
 from analyses.report.numbers import interval, number
+from interp.paths import TermImportance, term_importance_of
 from interp.stats import Estimate
-from interp.term_importance import TermImportance, term_importance_of
 
 MOST_PAIRS = 16
 LONG = 16

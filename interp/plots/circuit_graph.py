@@ -9,9 +9,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 from torch import Tensor
 
-from interp.circuit_search import Circuit
+from interp.edges.graph import LOGITS, POSITION, TOKEN, Channel, Edge, Graph, mlp
+from interp.edges.search import Circuit
 from interp.errors import InputError
-from interp.graph import LOGITS, POSITION, TOKEN, Channel, Edge, Graph, mlp
 from interp.names import Head
 from interp.plots.drawing import COLORS, FAINT, INK, QUIET, TEXT, new_figure
 

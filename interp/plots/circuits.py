@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from interp.entries import strengths
+from interp.circuits.entries import strengths
+from interp.circuits.factored import Factored
 from interp.errors import InputError
-from interp.factored import Factored
 from interp.plots.drawing import (
     FAINT,
     QUIET,

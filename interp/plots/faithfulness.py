@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from interp.circuit_curve import Curve
+from interp.edges.curve import Curve
 from interp.errors import InputError
 from interp.plots.drawing import COLORS, QUIET, legend, name_axes, new_figure, note, plain_axes, to_array
 

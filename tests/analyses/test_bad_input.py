@@ -191,7 +191,7 @@ def test_a_folder_that_cannot_be_written_is_refused(refused, tiny, tmp_path, com
 def test_no_work_is_done_for_a_folder_without_permission(refused, tiny, monkeypatch, tmp_path, command):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     monkeypatch.setattr("toy_models.transformer.Transformer.forward", pytest.fail)
-    monkeypatch.setattr("interp.weights.read_weights", pytest.fail)
+    monkeypatch.setattr("interp.weights.of_model.read_weights", pytest.fail)
     said = refused(command, tiny, "--out", tmp_path / "out")
     assert f"cannot write into {tmp_path}/out: no permission to write in {tmp_path}; choose another" in said
 

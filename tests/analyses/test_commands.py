@@ -12,10 +12,9 @@ from analyses.commands import circuits as circuits_command
 from analyses.commands import composition as composition_command
 from analyses.loading import load_subject
 from interp.circuits import copying_score, skip_trigrams
-from interp.heads import measure_heads
+from interp.heads import measure_heads, olsson_protocol, predictable_positions, repeated_tokens
 from interp.hooks import record
 from interp.names import pattern_name
-from interp.stimuli import olsson_protocol, predictable_positions, repeated_tokens
 from interp.weights import weights_of
 from toy_models.checkpoint import list_checkpoints, save_checkpoint
 from toy_models.config import TransformerConfig

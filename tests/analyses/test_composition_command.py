@@ -8,9 +8,7 @@ from analyses.commands import composition as command
 from analyses.commands.composition import KINDS
 from analyses.commands.composition_text import probability
 from analyses.loading import load_subject
-from interp.composition import composition_by_offset, term_scores
-from interp.composition_edges import compositions
-from interp.projection_kernel import projection_kernel
+from interp.composition import composition_by_offset, compositions, projection_kernel, term_scores
 from interp.weights import weights_of
 from toy_models import handmade
 from toy_models.checkpoint import save_checkpoint

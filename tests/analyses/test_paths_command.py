@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 
 from analyses.commands import paths as paths_command
 from analyses.loading import load_subject
-from interp.paths import logit_paths
-from interp.stimuli import olsson_protocol, predictable_positions, repeated_tokens
-from interp.term_importance import term_importance
+from interp.heads import olsson_protocol, predictable_positions, repeated_tokens
+from interp.paths import logit_paths, term_importance
 from tests.report_pages import save_handmade
 from toy_models.checkpoint import save_checkpoint
 from toy_models.config import TransformerConfig

@@ -14,7 +14,7 @@ from analyses.report.context import Context
 from analyses.report.example import example_of
 from analyses.report.verdicts import disagreements, evidence_cell, key_number, rows_of, short_name
 from analyses.report.words import conclusion, model_in_words, other_findings
-from interp.token_composition import token_table
+from interp.composition import token_table
 from interp.weights import weights_of
 from tests.report_pages import Made, make_report, save_handmade
 from toy_models.checkpoint import save_checkpoint

@@ -9,12 +9,10 @@ from matplotlib.figure import Figure
 from analyses.arguments import Search
 from analyses.commands import search as command
 from analyses.loading import load_subject
-from interp.circuit_search import METHODS
-from interp.edge_problem import edge_problem
-from interp.edges import exact
-from interp.graph import Edge
-from interp.losses import token_losses
-from interp.stimuli import Protocol, fresh_control, olsson_protocol, repeated_tokens
+from interp.ablation import token_losses
+from interp.edges import METHODS, Edge, edge_problem, exact
+from interp.heads import Protocol, olsson_protocol, repeated_tokens
+from interp.heads.stimuli import fresh_control
 from interp.weights import weights_of
 from tests.edge_twin import logits_by_hooks
 from tests.known_edges import make, true_edges

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from interp.metrics import Metric, logit_difference
+from interp.patching import Metric, logit_difference
 from toy_models import handmade
 from toy_models.transformer import Transformer
 

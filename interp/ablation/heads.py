@@ -1,0 +1,155 @@
+"""What breaks when heads are removed: loss, logit and probability of the token that comes, with controls.
+
+A head is removed by replacing its `hook_z` (pattern times values, its own b_V included, before W_O) by zeros or by
+its mean. The mean is over sequences *and* positions by default: a mean for each position would keep whatever a head
+says about positions, and with a fixed period that includes where the earlier copy stands. Effects are "removed minus
+intact", averaged over the scored tokens of each sequence; intervals are over sequences. Later heads and the final
+normalisation react to the removal.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from interp.ablation.losses import QUANTITIES, device_of, scored_masks, sequence_means
+from interp.errors import InputError
+from interp.heads.scores import HeadScores, head_scores
+from interp.hooks import Ablation, ablate, intervene, record
+from interp.names import Head, z_name
+from interp.weights.shape import shape_of
+
+To = Literal["mean", "zero"]
+Over = Literal["batch and positions", "batch"]
+OTHERS, ELSEWHERE = "other heads of its layer", "other positions"
+
+
+@dataclass(frozen=True, eq=False)
+class Removal:
+    """What stands in for a removed head's z: zeros, or the means by layer, `[1 pos|1 head d_head]`."""
+
+    to: To
+    means: dict[int, Float[Tensor, "one pos head d_head"]]
+    text: str
+
+    def edits(self, heads: Iterable[Head]) -> dict[str, Ablation]:
+        """For `intervene`: removes these heads together."""
+        by_layer: dict[int, list[int]] = {}
+        for head in heads:
+            by_layer.setdefault(head.layer, []).append(head.index)
+        return {
+            z_name(layer): ablate(units, to="zero" if self.to == "zero" else self.means[layer][:, :, units])
+            for layer, units in by_layer.items()
+        }
+
+
+def removal(
+    model: nn.Module,
+    tokens: Int[Tensor, "batch pos"],
+    to: To = "mean",
+    over: Over = "batch and positions",
+    reference: Int[Tensor, "reference_batch reference_pos"] | None = None,
+) -> Removal:
+    """How to remove heads of `model` while it runs on `tokens`: means are those on `reference`, or on `tokens`.
+
+    `over="batch"` keeps a mean for each position, so that `reference` must be as long as `tokens` (it is cut to it).
+    Raises `InputError` where a mean would be the value itself, or the reference is too short.
+    """
+    shape = shape_of(model)
+    if to == "zero":
+        return Removal("zero", {}, "removed heads write nothing (zero)")
+    source, name = (tokens, "these tokens") if reference is None else (reference, "the reference tokens")
+    if over == "batch":
+        if source.shape[1] < tokens.shape[1]:
+            raise InputError(
+                f"a mean for each of {tokens.shape[1]} positions needs reference tokens that long, got "
+                f"{source.shape[1]}; or take the mean over='batch and positions'"
+            )
+        source = source[:, : tokens.shape[1]]
+    if len(source) < 2:
+        raise InputError(f"a mean over sequences needs at least two of them, got {len(source)}")
+    dims = (0, 1) if over == "batch and positions" else (0,)
+    names = [z_name(layer) for layer in range(shape.n_layers)]
+    found = record(model, source.to(device_of(model)), names=names, reduce=lambda z: z.mean(dims, keepdim=True))
+    text = f"removed heads write their mean over {over} of {name}"
+    return Removal("mean", {layer: found[name] for layer, name in enumerate(names)}, text)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadEffects:
+    """Effects of removing each head by itself, "removed minus intact", on the scored tokens.
+
+    The loss carries its controls: the other heads of the same layer (mean of their effects, in `nulls`), and, where
+    every sequence has tokens that are not scored, the effect there (collateral, in `also`; with its interval in
+    `elsewhere`): `loss.contrast("other positions", generator)` is what is specific to the scored tokens.
+    """
+
+    loss: HeadScores
+    logit: HeadScores
+    probability: HeadScores
+    elsewhere: HeadScores | None
+    intact: dict[str, float]
+    """Loss (nats), logit and probability of the scored tokens in the whole model; "loss elsewhere" if there is one."""
+
+    def to_dict(self) -> dict[str, Any]:
+        parts = {name: getattr(self, name) for name in ("loss", "logit", "probability", "elsewhere")}
+        return {"intact": self.intact} | {name: part and part.to_dict() for name, part in parts.items()}
+
+
+def head_effects(
+    model: nn.Module,
+    tokens: Int[Tensor, "batch pos"],
+    scored: Bool[Tensor, "batch pos"],
+    generator: torch.Generator,
+    *,
+    to: To = "mean",
+    over: Over = "batch and positions",
+    reference: Int[Tensor, "reference_batch reference_pos"] | None = None,
+    level: float = 0.95,
+) -> HeadEffects:
+    """Every head removed by itself. `scored[b, i]`: the token at i counts, predicted from the positions before it.
+
+    `to`, `over` and `reference` are those of `removal`. Sequences without a scored token are left out.
+    Raises `InputError` for masks that score nothing or position 0, and for what `removal` refuses.
+    """
+    shape, masks = shape_of(model), scored_masks(tokens, scored)
+    how = removal(model, tokens, to, over, reference)
+    intact = sequence_means(model, tokens, masks)
+    effects = torch.stack([removal_effect(model, tokens, masks, how, [head], intact) for head in shape.heads], dim=-1)
+    effects = effects.unflatten(-1, (shape.n_layers, shape.n_heads))  # which quantity batch layer head
+    rows = ~intact[0, 0].isnan()
+    complete = not bool(intact[1, 0, rows].isnan().any())
+    text = f"{len(tokens)} sequences, {int(scored.sum())} scored tokens; {how.text}"
+
+    def made(name: str, values: Tensor, where: str, **controls: Any) -> HeadScores:
+        said = f"{name} of {where}: removed minus intact"
+        return head_scores(
+            name, said, values, generator, protocol=text, unit=QUANTITIES[name], maximum=None, level=level, **controls
+        )
+
+    values = effects[:, :, rows]
+    nulls = {OTHERS: mean_of_others(values[0, 0])} if shape.n_heads > 1 else {}
+    means = intact[:, :, rows].mean(-1)
+    whole = {name: float(means[0, q]) for q, name in enumerate(QUANTITIES)}
+    return HeadEffects(
+        made("loss", values[0, 0], "scored tokens", nulls=nulls, also={ELSEWHERE: values[1, 0]} if complete else {}),
+        made("logit", values[0, 1], "scored tokens"),
+        made("probability", values[0, 2], "scored tokens"),
+        made("loss", values[1, 0], "tokens that are not scored") if complete else None,
+        whole | ({"loss elsewhere": float(means[1, 0])} if complete else {}),
+    )
+
+
+def removal_effect(
+    model: nn.Module, tokens: Tensor, masks: Tensor, how: Removal, heads: Iterable[Head], intact: Tensor
+) -> Float[Tensor, "which quantity batch"]:
+    with intervene(model, how.edits(heads)):
+        return sequence_means(model, tokens, masks) - intact
+
+
+def mean_of_others(values: Float[Tensor, "n layer head"]) -> Float[Tensor, "n layer head"]:
+    """The mean over the other heads of the layer."""
+    return (values.sum(-1, keepdim=True) - values) / (values.shape[-1] - 1)

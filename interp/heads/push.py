@@ -1,0 +1,86 @@
+"""Which token a head's own output raises: the one that comes next, the present one, or just any of the sequence."""
+
+import torch
+from einops import einsum
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from interp.errors import InputError
+from interp.heads.scores import HeadScores, head_scores
+from interp.hooks import record
+from interp.names import scale_name, z_name
+from interp.weights import TransformerWeights
+
+TYPICAL, PRESENT = "typical token of the sequence", "present token"
+
+
+def next_token_push(
+    model: nn.Module,
+    weights: TransformerWeights,
+    tokens: Int[Tensor, "batch pos"],
+    predictable: Bool[Tensor, "batch pos"],
+    generator: torch.Generator,
+    *,
+    protocol: str,
+    level: float = 0.95,
+) -> HeadScores:
+    """By how much each head's direct path raises the logit of the token that comes next, in nats.
+
+        c_i[v] = (z_i W_O W_U[v] - mean_v) / scale_i      averaged over queries i with predictable[i + 1], v = t_{i+1}
+
+    `scale` is that of the final normalisation, held at its value; `weights` must be folded. Nulls: the same with v the
+    present token t_i, and the median over all positions' tokens of the sequence (not their mean, which falls or rises
+    with any single token that the head does move). A head that attends to the right place but does not copy from it
+    (or copies something else) leaves the next token where the typical one is.
+    Raises `InputError` for unfolded weights, or if a sequence has no predictable token.
+    """
+    if not weights.is_folded and weights.normalization not in ("LNPre",):
+        raise InputError("next_token_push needs folded weights: weights_of(model, fold=True)")
+    tokens, predictable = tokens.to(weights.device), predictable.to(weights.device)
+    queries = predictable[:, 1:]
+    if not bool(queries.any(1).all()):
+        raise InputError("every sequence needs a predictable token, so that there is a query to read")
+    directions = (weights.W_U - weights.W_U.mean(1, keepdim=True)).T[tokens]  # batch pos d_model
+    reductions = {z_name(layer): _Push(weights.W_O[layer], directions, queries) for layer in range(weights.n_layers)}
+    scale = [] if weights.normalization == "none" else [scale_name(None)]
+    if scale:
+        found = record(model, tokens, names=scale)
+        for reduce in reductions.values():
+            reduce.scale = found[scale[0]].squeeze(-1)[:, :-1]
+    found = record(model, tokens, names=list(reductions), reduce=reductions)
+    upcoming, present, typical = torch.stack([found[name] for name in reductions], dim=2).cpu()
+    return head_scores(
+        "next_token_push",
+        "what the head's direct path adds to the logit of the token that comes next, relative to the vocabulary's mean",
+        upcoming,
+        generator,
+        protocol=protocol,
+        unit="nats",
+        maximum=None,
+        nulls={PRESENT: present, TYPICAL: typical},
+        level=level,
+    )
+
+
+class _Push:
+    """z [batch pos head d_head] -> [3 batch head]: raised next, present and typical token, averaged over queries."""
+
+    def __init__(self, W_O: Tensor, directions: Tensor, queries: Tensor):
+        self.W_O, self.directions, self.queries = W_O, directions, queries
+        self.scale: Tensor | None = None
+
+    def __call__(self, z: Float[Tensor, "batch pos head d_head"]) -> Float[Tensor, "three batch head"]:
+        written = einsum(z[:, :-1], self.W_O, "batch pos head d, head d m -> batch pos head m")
+        if self.scale is not None:
+            written = written / self.scale[:, :, None, None]
+        share = self.queries.to(written) / self.queries.sum(1, keepdim=True)
+        pairs = zip(written, self.directions, share, strict=True)
+        return torch.stack([self._of_sequence(*each) for each in pairs], dim=1)
+
+    @staticmethod
+    def _of_sequence(
+        written: Float[Tensor, "query head m"], directions: Float[Tensor, "pos m"], share: Float[Tensor, " query"]
+    ) -> Float[Tensor, "three head"]:
+        raised = einsum(written, directions, "query head m, pos m -> head query pos")
+        upcoming, present = raised.diagonal(1, 1, 2), raised.diagonal(0, 1, 2)
+        return torch.stack([upcoming, present, raised.median(-1).values]) @ share
