@@ -8,7 +8,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from interp.ablation import HeadEffects, head_effects
-from interp.ablation.heads import ELSEWHERE, To
+from interp.ablation.heads import ELSEWHERE
+from interp.ablation.removal import To
 from interp.stats import Estimates
 
 REMOVALS: tuple[To, ...] = ("mean", "zero")

@@ -1,8 +1,9 @@
 """Which earlier head feeds a head, and by which composition: its input without that head's output.
 
 The output z_e W_O_e of an earlier head e is taken out of the query, key or value input of one later head alone (the
-residual stream before its normalisation), and replaced by nothing ("zero") or by its mean. All other inputs stay as
-they were. That removes the *direct* path e -> head: what e tells it by way of heads in between remains.
+residual stream before its normalisation), and replaced by nothing ("zero"), by its mean or by its output on another
+sequence ("resample"). All other inputs stay as they were. That removes the *direct* path e -> head: what e tells it by
+way of heads in between remains.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,8 +16,9 @@ from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from interp.ablation.heads import OTHERS, Over, Removal, To, mean_of_others, removal
+from interp.ablation.heads import OTHERS, mean_of_others
 from interp.ablation.losses import device_of, masked_means, scored_masks, target_values
+from interp.ablation.removal import Over, Removal, To, removal
 from interp.errors import InputError
 from interp.heads.detectors import PREFIX_MATCHING
 from interp.heads.scores import HeadScores, head_scores
@@ -97,7 +99,7 @@ def edge_effects(
         raise InputError(f"{reader} is in the first layer: there is no earlier head that could feed it")
     if getattr(score, "weighted", False):
         raise InputError("edge ablation scores plain patterns, and this detector is for value-weighted ones")
-    how = removal(model, tokens, to, over, reference)
+    how = removal(model, tokens, to, over, reference, generator)
     run = _Run(model, reader, tokens.to(device_of(model)), masks[0], score, how)
     text = f"{len(tokens)} sequences, {int(scored.sum())} scored tokens; {how.text}; direct paths to {reader} only"
     found = {channel: _channel(run, channel, shape.n_heads, text, generator, level) for channel in channels}
@@ -117,7 +119,7 @@ class _Run:
         self.written: dict[Head, Tensor] = {}
         for layer in range(reader.layer):
             z = found[z_name(layer)]
-            z = z if how.to == "zero" else z - how.means[layer]
+            z = z if how.to == "zero" else z - how.instead[layer]
             for index in range(W_O.shape[1]):
                 out = einsum(z[:, :, index], W_O[layer, index], "batch pos d, d m -> batch pos m")
                 self.written[Head(layer, index)] = out

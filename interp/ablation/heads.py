@@ -1,81 +1,28 @@
 """What breaks when heads are removed: loss, logit and probability of the token that comes, with controls.
 
-A head is removed by replacing its `hook_z` (pattern times values, its own b_V included, before W_O) by zeros or by
-its mean. The mean is over sequences *and* positions by default: a mean for each position would keep whatever a head
-says about positions, and with a fixed period that includes where the earlier copy stands. Effects are "removed minus
-intact", averaged over the scored tokens of each sequence; intervals are over sequences. Later heads and the final
-normalisation react to the removal.
+A head is removed by replacing its output by zeros, by its mean or by its output on another sequence (`removal`). The
+mean is over sequences *and* positions by default: a mean for each position would keep whatever a head says about
+positions, and with a fixed period that includes where the earlier copy stands; so would the output on another sequence
+of that period. Effects are "removed minus intact", averaged over the scored tokens of each sequence; intervals are over
+sequences. Later heads and the final normalisation react to the removal, unless patterns are held.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from interp.ablation.losses import QUANTITIES, device_of, scored_masks, sequence_means
-from interp.errors import InputError
+from interp.ablation.losses import QUANTITIES, scored_masks, sequence_means
+from interp.ablation.removal import Over, Removal, To, removal
 from interp.heads.scores import HeadScores, head_scores
-from interp.hooks import Ablation, ablate, intervene, record
-from interp.names import Head, z_name
+from interp.hooks import intervene
+from interp.names import Head
 from interp.weights.shape import shape_of
 
-To = Literal["mean", "zero"]
-Over = Literal["batch and positions", "batch"]
 OTHERS, ELSEWHERE = "other heads of its layer", "other positions"
-
-
-@dataclass(frozen=True, eq=False)
-class Removal:
-    """What stands in for a removed head's z: zeros, or the means by layer, `[1 pos|1 head d_head]`."""
-
-    to: To
-    means: dict[int, Float[Tensor, "one pos head d_head"]]
-    text: str
-
-    def edits(self, heads: Iterable[Head]) -> dict[str, Ablation]:
-        """For `intervene`: removes these heads together."""
-        by_layer: dict[int, list[int]] = {}
-        for head in heads:
-            by_layer.setdefault(head.layer, []).append(head.index)
-        return {
-            z_name(layer): ablate(units, to="zero" if self.to == "zero" else self.means[layer][:, :, units])
-            for layer, units in by_layer.items()
-        }
-
-
-def removal(
-    model: nn.Module,
-    tokens: Int[Tensor, "batch pos"],
-    to: To = "mean",
-    over: Over = "batch and positions",
-    reference: Int[Tensor, "reference_batch reference_pos"] | None = None,
-) -> Removal:
-    """How to remove heads of `model` while it runs on `tokens`: means are those on `reference`, or on `tokens`.
-
-    `over="batch"` keeps a mean for each position, so that `reference` must be as long as `tokens` (it is cut to it).
-    Raises `InputError` where a mean would be the value itself, or the reference is too short.
-    """
-    shape = shape_of(model)
-    if to == "zero":
-        return Removal("zero", {}, "removed heads write nothing (zero)")
-    source, name = (tokens, "these tokens") if reference is None else (reference, "the reference tokens")
-    if over == "batch":
-        if source.shape[1] < tokens.shape[1]:
-            raise InputError(
-                f"a mean for each of {tokens.shape[1]} positions needs reference tokens that long, got "
-                f"{source.shape[1]}; or take the mean over='batch and positions'"
-            )
-        source = source[:, : tokens.shape[1]]
-    if len(source) < 2:
-        raise InputError(f"a mean over sequences needs at least two of them, got {len(source)}")
-    dims = (0, 1) if over == "batch and positions" else (0,)
-    names = [z_name(layer) for layer in range(shape.n_layers)]
-    found = record(model, source.to(device_of(model)), names=names, reduce=lambda z: z.mean(dims, keepdim=True))
-    text = f"removed heads write their mean over {over} of {name}"
-    return Removal("mean", {layer: found[name] for layer, name in enumerate(names)}, text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,15 +55,16 @@ def head_effects(
     to: To = "mean",
     over: Over = "batch and positions",
     reference: Int[Tensor, "reference_batch reference_pos"] | None = None,
+    hold_patterns: bool = False,
     level: float = 0.95,
 ) -> HeadEffects:
     """Every head removed by itself. `scored[b, i]`: the token at i counts, predicted from the positions before it.
 
-    `to`, `over` and `reference` are those of `removal`. Sequences without a scored token are left out.
+    `to`, `over`, `reference` and `hold_patterns` are those of `removal`. Sequences without a scored token are left out.
     Raises `InputError` for masks that score nothing or position 0, and for what `removal` refuses.
     """
     shape, masks = shape_of(model), scored_masks(tokens, scored)
-    how = removal(model, tokens, to, over, reference)
+    how = removal(model, tokens, to, over, reference, generator, hold_patterns=hold_patterns)
     intact = sequence_means(model, tokens, masks)
     effects = torch.stack([removal_effect(model, tokens, masks, how, [head], intact) for head in shape.heads], dim=-1)
     effects = effects.unflatten(-1, (shape.n_layers, shape.n_heads))  # which quantity batch layer head

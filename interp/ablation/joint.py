@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from interp.ablation.heads import Over, To, removal, removal_effect
+from interp.ablation.heads import removal_effect
 from interp.ablation.losses import scored_masks, sequence_means
+from interp.ablation.removal import Over, To, removal
 from interp.errors import InputError
 from interp.names import Head, check
 from interp.stats import Estimate, Null, bootstrap_interval, monte_carlo_p_value, null_summary
@@ -51,6 +52,7 @@ def set_effect(
     to: To = "mean",
     over: Over = "batch and positions",
     reference: Int[Tensor, "reference_batch reference_pos"] | None = None,
+    hold_patterns: bool = False,
     n_random: int = 30,
     level: float = 0.95,
 ) -> SetEffect:
@@ -62,7 +64,7 @@ def set_effect(
     chosen = tuple(sorted({check(Head(*head), shape.n_layers, shape.n_heads) for head in heads}))
     if not chosen:
         raise InputError("name at least one head to remove")
-    how = removal(model, tokens, to, over, reference)
+    how = removal(model, tokens, to, over, reference, generator, hold_patterns=hold_patterns)
     intact = sequence_means(model, tokens, masks)
     effect = removal_effect(model, tokens, masks, how, chosen, intact)
     others, description = _random_sets(shape, chosen, n_random, generator)

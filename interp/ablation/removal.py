@@ -1,0 +1,121 @@
+"""What stands in for a removed head: nothing, its mean, or what it writes on another sequence; patterns held or not.
+
+A head is removed by replacing its `hook_z` (pattern times values, its own b_V included, before W_O). What replaces it
+always comes from the intact model, also where several heads go at once. Units other than heads are replaced by
+`interp.hooks.ablate` in the same ways.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from interp.ablation.losses import device_of
+from interp.errors import InputError
+from interp.hooks import Ablation, ablate, record
+from interp.names import Head, pattern_name, z_name
+from interp.weights.shape import shape_of
+
+To = Literal["mean", "zero", "resample"]
+Over = Literal["batch and positions", "batch"]
+
+
+@dataclass(frozen=True, eq=False)
+class Removal:
+    """What stands in for a removed head's z: zeros, or values by layer, `[1 or batch, 1 or pos, head d_head]`."""
+
+    to: To
+    instead: dict[int, Float[Tensor, "one pos head d_head"]]
+    text: str
+    held: dict[str, Float[Tensor, "batch head dest src"]] = field(default_factory=dict, repr=False)
+    """The patterns that all layers keep, by hook name; empty where they react."""
+
+    def edits(self, heads: Iterable[Head]) -> dict[str, Ablation | Tensor]:
+        """For `intervene`: removes these heads together."""
+        by_layer: dict[int, list[int]] = {}
+        for head in heads:
+            by_layer.setdefault(head.layer, []).append(head.index)
+        removed = {
+            z_name(layer): ablate(units, to="zero" if self.to == "zero" else self.instead[layer][:, :, units])
+            for layer, units in by_layer.items()
+        }
+        return {**self.held, **removed}
+
+
+def removal(
+    model: nn.Module,
+    tokens: Int[Tensor, "batch pos"],
+    to: To = "mean",
+    over: Over = "batch and positions",
+    reference: Int[Tensor, "reference_batch reference_pos"] | None = None,
+    generator: torch.Generator | None = None,
+    *,
+    hold_patterns: bool = False,
+) -> Removal:
+    """How to remove heads of `model` while it runs on `tokens`.
+
+    "zero": they write nothing. "mean": their mean on `reference`, or on `tokens`; `over="batch"` keeps a mean for each
+    position, so that `reference` must be as long as `tokens` (it is cut to it). "resample": what they write on another
+    of the `tokens`, one random cycle through the batch drawn with `generator`, so that none keeps its own.
+
+    With `hold_patterns` all attention patterns of all heads keep the values of the intact run, so that only the value
+    path changes (pattern-preserving ablation, Olsson et al. 2022, "In-context Learning and Induction Heads"). Without
+    normalisation and MLPs that takes out exactly the terms of the path expansion that contain a removed head. All
+    patterns of the batch are kept in memory.
+
+    Raises `InputError` where a mean would be the value itself, the reference is too short, or resampling has no
+    generator, no other sequence or a reference, which it does not use.
+    """
+    shape = shape_of(model)
+    held = _patterns(model, tokens, shape.n_layers) if hold_patterns else {}
+    aside = "; all attention patterns held as in the intact run" if hold_patterns else ""
+    if to == "zero":
+        return Removal("zero", {}, f"removed heads write nothing (zero){aside}", held)
+    names = [z_name(layer) for layer in range(shape.n_layers)]
+    if to == "resample":
+        source = _another(tokens, reference, generator)
+        found = record(model, tokens.to(device_of(model)), names=names, reduce=lambda z: z[source.to(z.device)])
+        text = "removed heads write what they write on another of these sequences (one random cycle through them)"
+    else:
+        seen, name = _source_of_means(tokens, over, reference)
+        dims = (0, 1) if over == "batch and positions" else (0,)
+        found = record(model, seen.to(device_of(model)), names=names, reduce=lambda z: z.mean(dims, keepdim=True))
+        text = f"removed heads write their mean over {over} of {name}"
+    return Removal(to, {layer: found[name] for layer, name in enumerate(names)}, text + aside, held)
+
+
+def _patterns(model: nn.Module, tokens: Tensor, n_layers: int) -> dict[str, Tensor]:
+    names = [pattern_name(layer) for layer in range(n_layers)]
+    found = record(model, tokens.to(device_of(model)), names=names)
+    return {name: found[name] for name in names}
+
+
+def _source_of_means(tokens: Tensor, over: Over, reference: Tensor | None) -> tuple[Tensor, str]:
+    source, name = (tokens, "these tokens") if reference is None else (reference, "the reference tokens")
+    if over == "batch":
+        if source.shape[1] < tokens.shape[1]:
+            raise InputError(
+                f"a mean for each of {tokens.shape[1]} positions needs reference tokens that long, got "
+                f"{source.shape[1]}; or take the mean over='batch and positions'"
+            )
+        source = source[:, : tokens.shape[1]]
+    if len(source) < 2:
+        raise InputError(f"a mean over sequences needs at least two of them, got {len(source)}")
+    return source, name
+
+
+def _another(tokens: Tensor, reference: Tensor | None, generator: torch.Generator | None) -> Int[Tensor, " batch"]:
+    """For each sequence another one."""
+    if generator is None:
+        raise InputError("to='resample' draws other sequences: pass generator=torch.Generator().manual_seed(...)")
+    if reference is not None:
+        raise InputError("to='resample' takes what heads write on another of the tokens: leave reference out")
+    if len(tokens) < 2:
+        raise InputError(f"resampling needs another sequence to take from, got {len(tokens)} sequence")
+    order = torch.randperm(len(tokens), generator=generator, device=generator.device).cpu()
+    source = torch.empty_like(order)
+    source[order] = order.roll(1)
+    return source
