@@ -209,11 +209,12 @@ def test_python_examples_give_the_values_in_their_comments(python):
     assert found == ["L1H0"]
     assert found[0] in ast.literal_eval(comment)  # the demo has three, the handmade model one
     given = {source: comment.partition(":")[0] for source, (_, comment) in values.items()}
-    given = {source: value for source, value in given.items() if value.startswith(("[", "(", "torch.Size"))}
-    assert len(given) == 5
+    given = {source: value for source, value in given.items() if value.startswith(("[", "(", "torch.Size", "True"))}
+    assert len(given) == 6
     assert {source: repr(values[source][0]) for source in given} == given
     assert float(values["copying.value[1, 0]"][0]) > 0.99
     assert float(values["copying.null_quantile(0.99)[1, 0]"][0]) < 0.5
+    assert float(values['contrast.by_kind()["K"].mean()'][0]) == pytest.approx(40, abs=1e-3)  # the sharpness of a match
     assert values["report.to_dict()"][0]["schema"] == "interp-audit"
     with torch.no_grad():
         assert not torch.allclose(names["logits"], names["model"](names["tokens"]))
