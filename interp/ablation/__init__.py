@@ -1,7 +1,9 @@
-"""What breaks when heads, sets of heads, or single edges between heads are removed, with controls."""
+"""What breaks when heads, sets of heads or single edges are removed or attend as in textbooks, with controls."""
 
 from interp.ablation.edges import EdgeEffects, edge_effects
 from interp.ablation.heads import HeadEffects, head_effects
+from interp.ablation.ideal_patterns import IdealPattern
+from interp.ablation.idealised import Recovery, idealised_edits, idealised_recovery
 from interp.ablation.joint import SetEffect, set_effect
 from interp.ablation.losses import token_losses
 from interp.ablation.removal import Removal, removal
@@ -9,10 +11,14 @@ from interp.ablation.removal import Removal, removal
 __all__ = [
     "EdgeEffects",
     "HeadEffects",
+    "IdealPattern",
+    "Recovery",
     "Removal",
     "SetEffect",
     "edge_effects",
     "head_effects",
+    "idealised_edits",
+    "idealised_recovery",
     "removal",
     "set_effect",
     "token_losses",
