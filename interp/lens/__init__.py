@@ -2,12 +2,23 @@
 
 from interp.lens.attribution import Attribution, direct_logit_attribution
 from interp.lens.by_depth import LogitLens, lens_logits, logit_lens, residual_points
+from interp.lens.tuned import TunedLens, tuned_lens
+from interp.lens.tuned_held_out import HeldOut, held_out
+from interp.lens.tuned_readable import BroughtBy, Readable, brought_by, first_readable
 
 __all__ = [
     "Attribution",
+    "BroughtBy",
+    "HeldOut",
     "LogitLens",
+    "Readable",
+    "TunedLens",
+    "brought_by",
     "direct_logit_attribution",
+    "first_readable",
+    "held_out",
     "lens_logits",
     "logit_lens",
     "residual_points",
+    "tuned_lens",
 ]

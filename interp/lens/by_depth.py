@@ -1,6 +1,7 @@
 """What the residual stream would predict if the model ended early, and which component says what in the end."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from interp import names
-from interp.errors import InputError
-from interp.hooks import record
-from interp.lens.predictions import scored_predictions
+from interp.lens.seen import Seen, seen
 from interp.stats import Estimates, bootstrap_intervals
 from interp.weights import TransformerWeights, weights_of
 
@@ -78,26 +77,31 @@ def logit_lens(
     For an untrained baseline run it on an untrained model. Raises `InputError` for fewer than two sequences with a
     scored position.
     """
-    w = weights_of(model, fold=False)
-    points = residual_points(w) if points is None else points
-    mask = scored_predictions(tokens, scored)
-    tokens, mask = tokens[mask.any(1)], mask[mask.any(1)]
-    if len(tokens) < 2:
-        raise InputError(f"the logit lens needs at least 2 sequences with a scored position, got {len(tokens)}")
-    run = record(model, tokens, names=points)
-    final = run.output[:, :-1].log_softmax(-1)
-    target = tokens[:, 1:].to(final.device)
-    weight = mask.to(final) / mask.sum(1, keepdim=True).to(final)
-    readings = torch.stack([lens_readings(lens_logits(w, run[p])[:, :-1], final, target, weight) for p in points], 1)
+    points = residual_points(weights_of(model, fold=False)) if points is None else points
+    found = seen(model, tokens, points, scored)
+    readings = lens_readings(found, (lens_logits(found.weights, x) for x in found.residual))
+    return summary(found, readings, generator, level)
+
+
+def summary(
+    found: Seen, readings: Float[Tensor, "batch point reading"], generator: torch.Generator, level: float
+) -> LogitLens:
+    """Means over sequences with bootstrap intervals, beside the uniform prediction."""
+    final, log_v = found.final, math.log(found.final.shape[-1])
     loss, kl, probability, rank, shuffled = (bootstrap_intervals(x, generator, level) for x in readings.unbind(-1))
-    log_v = math.log(final.shape[-1])
-    uniform_kl = ((final.exp() * final).sum(-1) + log_v).mul(weight).sum(1)
-    return LogitLens(
-        points, loss, kl, probability, rank, log_v, bootstrap_intervals(uniform_kl, generator, level), shuffled
-    )
+    uniform_kl = ((final.exp() * final).sum(-1) + log_v).mul(found.weight).sum(1)
+    uniform = bootstrap_intervals(uniform_kl, generator, level)
+    return LogitLens(found.points, loss, kl, probability, rank, log_v, uniform, shuffled)
 
 
 def lens_readings(
+    found: Seen, logits: Iterable[Float[Tensor, "batch pos d_vocab"]]
+) -> Float[Tensor, "batch point reading"]:
+    """`readings_at` of the logits of each point."""
+    return torch.stack([readings_at(each, found.final, found.target, found.weight) for each in logits], dim=1)
+
+
+def readings_at(
     logits: Float[Tensor, "batch pos d_vocab"],
     final: Float[Tensor, "batch pos d_vocab"],
     target: Int[Tensor, "batch pos"],

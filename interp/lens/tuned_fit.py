@@ -1,0 +1,104 @@
+"""One affine translator, fitted to the model's final prediction, with early stop on sequences of their own."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.lens.by_depth import lens_logits
+from interp.weights import TransformerWeights
+
+ITERATIONS, HISTORY = 1, 20
+"""L-BFGS iterations between two looks at the validation part, and the steps that it remembers."""
+EXACT = 1e-6
+"""KL, nats, below which there is nothing to fit: what float32 rounds."""
+IMPROVED = 1e-3
+"""Share by which the validation KL has to fall for a look to count as better."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Predictions to fit or to validate on, all sequences in one row."""
+
+    residual: Float[Tensor, "n d_model"]
+    final: Float[Tensor, "n d_vocab"]
+    weight: Float[Tensor, " n"]
+    """Adds up to 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Translator:
+    """x -> x A + b, and how well it did."""
+
+    A: Float[Tensor, "d_model d_model"]
+    b: Float[Tensor, " d_model"]
+    training_kl: float
+    validation_kl: float
+    """Mean KL(final || lens) of the kept translator, nats."""
+    identity_kl: float
+    """The same on the validation part without a translator."""
+    looks: int
+    """Looks at the validation part until it was kept; 0 is where it started."""
+
+
+def translate(
+    w: TransformerWeights, x: Float[Tensor, "*rest d_model"], A: Float[Tensor, "d_model d_model"], b: Tensor
+) -> Float[Tensor, "*rest d_vocab"]:
+    """LogitLens(x A + b)."""
+    return lens_logits(w, x @ A + b)
+
+
+def kl_to_final(w: TransformerWeights, part: Part, A: Tensor, b: Tensor) -> Float[Tensor, ""]:
+    """Mean of sum_v p_v (ln p_v - ln q_v), p the model's final prediction and q the lens'."""
+    log_q = translate(w, part.residual, A, b).log_softmax(-1)
+    return ((part.final.exp() * (part.final - log_q)).sum(-1) * part.weight).sum()
+
+
+def fit(
+    w: TransformerWeights,
+    training: Part,
+    validation: Part,
+    start: Float[Tensor, " d_model"] | None,
+    most_looks: int,
+    patience: int,
+) -> Translator:
+    """The translator with the lowest validation KL on the way of L-BFGS from A = I and b = `start`.
+
+    It ends after `most_looks`, or `patience` looks without a fall of a thousandth; where it started is a candidate.
+    Without `start`, b starts at 0 and A stays the identity: the bias-only control, on the validation part never worse
+    than the logit lens. Started from the control's bias, the full translator is never worse there than the control.
+    """
+    identity = torch.eye(w.d_model, dtype=training.residual.dtype, device=training.residual.device)
+    zero = torch.zeros_like(identity[0])
+    A, b = identity.clone(), zero.clone() if start is None else start.clone()
+    moving = [b] if start is None else [A, b]
+    for parameter in moving:
+        parameter.requires_grad_()
+    optimizer = torch.optim.LBFGS(moving, max_iter=ITERATIONS, history_size=HISTORY, line_search_fn="strong_wolfe")
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = kl_to_final(w, training, A, b)
+        loss.backward()
+        return float(loss.detach())
+
+    def look(count: int) -> Translator:
+        with torch.no_grad():
+            kl = [float(kl_to_final(w, part, A, b)) for part in (training, validation)]
+        return Translator(A.detach().clone(), b.detach().clone(), kl[0], kl[1], unchanged, count)
+
+    with torch.no_grad():
+        unchanged = float(kl_to_final(w, validation, identity, zero))
+    best, stale = look(0), 0
+    reached = best.validation_kl
+    for count in range(1, most_looks + 1):
+        if best.training_kl < EXACT or stale >= patience:
+            break
+        with torch.enable_grad():
+            optimizer.step(closure)
+        found = look(count)
+        best = found if found.validation_kl < best.validation_kl else best
+        stale = 0 if found.validation_kl < reached * (1 - IMPROVED) else stale + 1
+        reached = min(reached, found.validation_kl)
+    return best
