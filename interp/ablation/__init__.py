@@ -6,12 +6,14 @@ from interp.ablation.ideal_patterns import IdealPattern
 from interp.ablation.idealised import Recovery, idealised_edits, idealised_recovery
 from interp.ablation.joint import SetEffect, set_effect
 from interp.ablation.losses import token_losses
+from interp.ablation.redundancy import Interactions, interactions, pairs_within
 from interp.ablation.removal import Removal, removal
 
 __all__ = [
     "EdgeEffects",
     "HeadEffects",
     "IdealPattern",
+    "Interactions",
     "Recovery",
     "Removal",
     "SetEffect",
@@ -19,6 +21,8 @@ __all__ = [
     "head_effects",
     "idealised_edits",
     "idealised_recovery",
+    "interactions",
+    "pairs_within",
     "removal",
     "set_effect",
     "token_losses",
