@@ -215,6 +215,8 @@ def test_python_examples_give_the_values_in_their_comments(python):
     assert float(values["copying.value[1, 0]"][0]) > 0.99
     assert float(values["copying.null_quantile(0.99)[1, 0]"][0]) < 0.5
     assert float(values['contrast.by_kind()["K"].mean()'][0]) == pytest.approx(40, abs=1e-3)  # the sharpness of a match
+    recovered, shifted = values["found.share, found.control"][0]
+    assert (recovered.mean, shifted.mean < 0) == (pytest.approx(1, abs=1e-3), True)
     assert values["report.to_dict()"][0]["schema"] == "interp-audit"
     with torch.no_grad():
         assert not torch.allclose(names["logits"], names["model"](names["tokens"]))

@@ -64,7 +64,7 @@ class Recovery:
 
 def idealised_recovery(
     model: nn.Module,
-    patterns: Mapping[Head, IdealPattern],
+    patterns: Mapping[Head, IdealPattern] | Mapping[tuple[int, int], IdealPattern],
     tokens: Int[Tensor, "batch pos"],
     scored: Bool[Tensor, "batch pos"],
     generator: torch.Generator,
