@@ -6,6 +6,7 @@ from interp.ablation.ideal_patterns import IdealPattern
 from interp.ablation.idealised import Recovery, idealised_edits, idealised_recovery
 from interp.ablation.joint import SetEffect, set_effect
 from interp.ablation.losses import token_losses
+from interp.ablation.metric import metric_effects
 from interp.ablation.redundancy import Interactions, interactions, pairs_within
 from interp.ablation.removal import Removal, removal
 
@@ -22,6 +23,7 @@ __all__ = [
     "idealised_edits",
     "idealised_recovery",
     "interactions",
+    "metric_effects",
     "pairs_within",
     "removal",
     "set_effect",
