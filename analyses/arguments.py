@@ -219,6 +219,15 @@ class Composition(OnModel):
 class Lens(OnSequence):
     """Logit lens by depth, and what each component adds to the right token's logit."""
 
+    tuned: bool = False
+    """Beside it the tuned lens (an affine map at each depth, trained on other sequences) with a bias-only control, and
+    the depth and heads at which the next token becomes readable; on random sequences that repeat."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tuned and (self.text is not None or self.tokens is not None):
+            raise InputError("--tuned is trained and measured on random tokens: leave out --text and --tokens")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Paths(OnSequence):

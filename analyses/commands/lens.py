@@ -8,11 +8,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from analyses.arguments import Lens
+from analyses.commands.lens_tuned import Tuned, tune, tuned_text
 from analyses.loading import Subject, load_subject
 from analyses.output import deliver, png
 from analyses.sequences import Example, example_of
 from analyses.tables import interval, number, paragraph, table, token
-from interp.heads import olsson_protocol, predictable_positions, repeated_tokens
+from interp.heads import Protocol, olsson_protocol, predictable_positions, repeated_tokens
 from interp.hooks import record
 from interp.lens import Attribution, LogitLens, direct_logit_attribution, lens_logits, logit_lens, residual_points
 from interp.plots import logit_lens as lens_figure
@@ -36,11 +37,13 @@ class Reading:
     """Mean loss of the tokens that come, nats; None for a sequence of one token."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Statistics:
     """Both readings on many random sequences that repeat, with intervals and nulls."""
 
     text: str
+    protocol: Protocol
+    tokens: Int[Tensor, "batch pos"]
     lens: LogitLens
     components: tuple[str, ...]
     attribution: Estimates
@@ -57,6 +60,9 @@ def run(arguments: Lens) -> int:
     given = arguments.text is not None or arguments.tokens is not None
     parts = attribution_of(subject, example) if given and len(example.labels) > 1 else None
     statistics = None if given else measure(subject, arguments.seed)
+    tuned = None
+    if arguments.tuned and statistics is not None:
+        tuned = tune(subject, statistics.protocol, statistics.tokens, arguments.seed + 1)
     values = {
         "model": subject.to_dict(),
         "source": example.source,
@@ -69,11 +75,12 @@ def run(arguments: Lens) -> int:
         "uniform_loss": uniform_loss(subject),
         "attribution": None if parts is None else dict(zip(parts.components, parts.relative[:, 0], strict=True)),
         "statistics": None if statistics is None else to_dict(statistics),
+        "tuned": None if tuned is None else tuned.to_dict(),
     }
     files = {"lens.png": picture(subject, example, reading)}
     if statistics is not None:
-        files["lens-loss.png"] = curve(subject, statistics)
-    text = report(subject, example, reading, parts, statistics)
+        files["lens-loss.png"] = curve(subject, statistics, tuned)
+    text = report(subject, example, reading, parts, statistics, tuned)
     return deliver(arguments, folder, values, text, files)
 
 
@@ -104,6 +111,8 @@ def measure(subject: Subject, seed: int) -> Statistics:
     wrong = direct_logit_attribution(subject.model, tokens, tokens.roll(1, dims=0)[:, 1:])
     return Statistics(
         text=f"{SEQUENCES} sequences: {protocol.text}; tokens that an earlier copy predicts",
+        protocol=protocol,
+        tokens=tokens,
         lens=logit_lens(subject.model, tokens, generator, scored),
         components=right.components,
         attribution=right.mean(generator, scored[:, 1:]),
@@ -156,28 +165,37 @@ def picture(subject: Subject, example: Example, reading: Reading) -> bytes:
     return png(figure)
 
 
-def curve(subject: Subject, statistics: Statistics) -> bytes:
+def curve(subject: Subject, statistics: Statistics, tuned: Tuned | None = None) -> bytes:
     """Loss by depth, as a PNG."""
     lens = statistics.lens
+    beside = {} if tuned is None else {"tuned": tuned.held.tuned.loss, "bias only": tuned.held.bias_only.loss}
     figure = loss_by_layer(
         lens.loss.mean,
         [depth_name(point) for point in lens.points],
         low=lens.loss.low,
         high=lens.loss.high,
         references={"uniform": lens.uniform_loss},
-        title=f"Logit lens of {subject.name}: loss by depth",
+        beside=beside,
+        title=f"{'Lenses' if beside else 'Logit lens'} of {subject.name}: loss by depth",
         protocol=f"On {statistics.text}.",
     )
     return png(figure)
 
 
 def report(
-    subject: Subject, example: Example, reading: Reading, parts: Attribution | None, statistics: Statistics | None
+    subject: Subject,
+    example: Example,
+    reading: Reading,
+    parts: Attribution | None,
+    statistics: Statistics | None,
+    tuned: Tuned | None,
 ) -> str:
     """Statistics where there are some, then the one sequence."""
     out = [paragraph(subject.describe())]
     if statistics is not None:
-        out += [paragraph(f"On {statistics.text}."), lens_table(statistics.lens), attribution_table(statistics)]
+        out += [paragraph(f"On {statistics.text}."), lens_table(statistics.lens)]
+        out += [] if tuned is None else [tuned_text(tuned, depth_name)]
+        out += [attribution_table(statistics)]
     out += [paragraph(f"On {example.source}: the top token at each depth, and its probability.")]
     out += [reading_table(subject, example, reading)]
     if reading.loss is not None and statistics is None:

@@ -13,7 +13,7 @@ from interp.errors import InputError
 from interp.lens.by_depth import residual_points
 from interp.lens.predictions import scored_predictions
 from interp.lens.seen import Seen, seen
-from interp.lens.tuned_fit import Part, Translator, fit, translate
+from interp.lens.tuned_fit import Part, Translator, fit_all, translate
 from interp.weights import TransformerWeights, weights_of
 
 Progress = Callable[[Sequence[int]], Iterable[int]]
@@ -46,7 +46,7 @@ class TunedLens:
 
     def to_dict(self) -> dict[str, Any]:
         def figures(translators: tuple[Translator, ...]) -> dict[str, list[float]]:
-            names = ("training_kl", "validation_kl", "identity_kl", "looks")
+            names = ("training_kl", "validation_kl", "identity_kl", "penalty", "looks")
             return {name: [getattr(each, name) for each in translators] for name in names}
 
         counts = {"n_training": len(self.tokens) - self.n_validation, "n_validation": self.n_validation}
@@ -68,9 +68,9 @@ def tuned_lens(
 
     A starts as the identity (Belrose et al. 2023, "Eliciting latent predictions from transformers with the tuned
     lens"; rows here, so A is their transpose). L-BFGS over all predictions at once, first of b alone (the control),
-    then from there of both; a share `validation` of the sequences, drawn from `generator`, decides which step is kept,
-    and doing nothing is one of them. Each sequence counts alike; `scored` as in `logit_lens`. All log probabilities are
-    held in memory: positions times vocabulary.
+    then from there of both, with one of five penalties on |A - I|^2; a share `validation` of the sequences, drawn from
+    `generator`, decides which penalty and which step is kept, and doing nothing is one of them. Each sequence counts
+    alike; `scored` as in `logit_lens`. All log probabilities are held in memory: positions times vocabulary.
 
     Raises `InputError` for fewer than four sequences, sequences that come twice (the validation part would know some),
     a share that leaves fewer than two on either side, and activations that are not finite.
@@ -90,8 +90,9 @@ def tuned_lens(
     full, bias_only = [], []
     for index in range(len(points)) if progress is None else progress(range(len(points))):
         training, checked = part_of(found, index, rest), part_of(found, index, held)
-        bias_only.append(fit(found.weights, training, checked, None, LOOKS, PATIENCE))
-        full.append(fit(found.weights, training, checked, bias_only[-1].b, LOOKS, PATIENCE))
+        fitted, control = fit_all(found.weights, training, checked, LOOKS, PATIENCE)
+        full.append(fitted)
+        bias_only.append(control)
     return TunedLens(points, tuple(full), tuple(bias_only), tokens.detach().clone(), n_validation)
 
 

@@ -17,6 +17,10 @@ IMPROVED = 1e-3
 """Share by which the validation KL has to fall for a look to count as better."""
 
 
+PENALTIES = (3e-2, 1e-2, 3e-3, 1e-3, 0.0)
+"""Nats for each unit of |A - I|^2 (Frobenius) that are tried; the validation part chooses."""
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """Predictions to fit or to validate on, all sequences in one row."""
@@ -38,6 +42,8 @@ class Translator:
     """Mean KL(final || lens) of the kept translator, nats."""
     identity_kl: float
     """The same on the validation part without a translator."""
+    penalty: float
+    """On |A - I|^2, of those tried."""
     looks: int
     """Looks at the validation part until it was kept; 0 is where it started."""
 
@@ -55,19 +61,30 @@ def kl_to_final(w: TransformerWeights, part: Part, A: Tensor, b: Tensor) -> Floa
     return ((part.final.exp() * (part.final - log_q)).sum(-1) * part.weight).sum()
 
 
+def fit_all(
+    w: TransformerWeights, training: Part, validation: Part, most_looks: int, patience: int
+) -> tuple[Translator, Translator]:
+    """The full translator, of the penalty with the lowest validation KL, and the bias-only control it started from."""
+    control = fit(w, training, validation, None, 0.0, most_looks, patience)
+    tried = (fit(w, training, validation, control.b, penalty, most_looks, patience) for penalty in PENALTIES)
+    return min(tried, key=lambda each: each.validation_kl), control
+
+
 def fit(
     w: TransformerWeights,
     training: Part,
     validation: Part,
     start: Float[Tensor, " d_model"] | None,
+    penalty: float,
     most_looks: int,
     patience: int,
 ) -> Translator:
     """The translator with the lowest validation KL on the way of L-BFGS from A = I and b = `start`.
 
-    It ends after `most_looks`, or `patience` looks without a fall of a thousandth; where it started is a candidate.
-    Without `start`, b starts at 0 and A stays the identity: the bias-only control, on the validation part never worse
-    than the logit lens. Started from the control's bias, the full translator is never worse there than the control.
+    What is minimised is KL + penalty |A - I|^2. It ends after `most_looks`, or `patience` looks without a fall of a
+    thousandth; where it started is a candidate. Without `start`, b starts at 0 and A stays the identity: the bias-only
+    control, on the validation part never worse than the logit lens. Started from the control's bias, the full
+    translator is never worse there than the control.
     """
     identity = torch.eye(w.d_model, dtype=training.residual.dtype, device=training.residual.device)
     zero = torch.zeros_like(identity[0])
@@ -79,14 +96,14 @@ def fit(
 
     def closure() -> float:
         optimizer.zero_grad()
-        loss = kl_to_final(w, training, A, b)
+        loss = kl_to_final(w, training, A, b) + penalty * (A - identity).square().sum()
         loss.backward()
         return float(loss.detach())
 
     def look(count: int) -> Translator:
         with torch.no_grad():
             kl = [float(kl_to_final(w, part, A, b)) for part in (training, validation)]
-        return Translator(A.detach().clone(), b.detach().clone(), kl[0], kl[1], unchanged, count)
+        return Translator(A.detach().clone(), b.detach().clone(), kl[0], kl[1], unchanged, penalty, count)
 
     with torch.no_grad():
         unchanged = float(kl_to_final(w, validation, identity, zero))

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import Tensor
 
 from interp.plots.drawing import (
@@ -20,6 +22,7 @@ from interp.plots.drawing import (
     color_scale,
     drawable,
     heat_map,
+    legend,
     name_axes,
     new_figure,
     note,
@@ -28,6 +31,7 @@ from interp.plots.drawing import (
     set_ticks,
     to_array,
 )
+from interp.stats import Estimates
 
 MOST_CELLS_ACROSS = 40
 
@@ -99,6 +103,8 @@ def loss_by_layer(
     low: Float[Tensor, " depth"] | None = None,
     high: Float[Tensor, " depth"] | None = None,
     references: Mapping[str, Number] | None = None,
+    beside: Mapping[str, Estimates] | None = None,
+    name: str = "logit lens",
     title: str,
     label: str = "loss (nats per token)",
     protocol: str = "",
@@ -111,33 +117,48 @@ def loss_by_layer(
         low: lower ends of the intervals.
         high: upper ends of the intervals.
         references: named lines across, such as the best possible loss and chance.
+        beside: other losses by depth with their intervals, by the name that the legend gives them.
+        name: of `loss` in the legend, which is drawn where there is something beside it.
         title: what the figure shows.
         label: the loss and its unit.
         protocol: how it was measured, at the foot.
 
     Raises:
-        InputError: there is no depth, or not one name each.
+        InputError: there is no depth, or not one name each; a loss beside it has another number of depths.
     """
     check_not_empty("loss", loss)
     check_count("depth names", depths, loss.shape[0])
     check_shape("low", low, loss)
     check_shape("high", high, loss)
+    for other in (beside or {}).values():
+        check_shape("a loss beside it", other.mean, loss)
     values = to_array(loss)
     figure = new_figure(max(5.2, 1.0 * len(depths) + 2.2), 3.6, title, protocol)
     axes = figure.add_subplot()
-    for name, value in (references or {}).items():
+    for reference, value in (references or {}).items():
         axes.axhline(value, color=QUIET, lw=1, ls="--")
-        beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "annotation_clip": False}
-        note(axes, name, (1.0, value), (4, 0), va="center", color=QUIET, **beside)
+        edge: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "annotation_clip": False}
+        note(axes, reference, (1.0, value), (4, 0), va="center", color=QUIET, **edge)
     positions = np.arange(len(depths))
     if low is not None and high is not None:
         axes.vlines(positions, to_array(low), to_array(high), color=COLORS[0], lw=4, alpha=0.35)
-    axes.plot(positions, values, "o-", color=COLORS[0], lw=1.8, ms=5)
+    axes.plot(positions, values, "o-", color=COLORS[0], lw=1.8, ms=5, label=name)
     for position, value in enumerate(values.tolist()):
         note(axes, f"{value:.2f}", (position, value), (0, 7), ha="center")
+    if beside:
+        draw_beside(axes, positions, beside)
     plain_axes(axes)
     axes.margins(x=0.08, y=0.15)
     axes.set_ylim(bottom=0)
     set_ticks(axes, "x", depths, 8, upright=1000 if len(depths) <= 8 else 4)
     name_axes(axes, "", label)
     return figure
+
+
+def draw_beside(axes: Axes, positions: NDArray[np.int64], beside: Mapping[str, Estimates]) -> None:
+    """More curves, each a little to the right of the last so that intervals stay apart, and the legend."""
+    for index, (name, each) in enumerate(beside.items(), start=1):
+        color, x = COLORS[index % len(COLORS)], positions + 0.06 * index
+        axes.vlines(x, to_array(each.low), to_array(each.high), color=color, lw=4, alpha=0.35)
+        axes.plot(x, to_array(each.mean), "o--", color=color, lw=1.4, ms=4, label=name)
+    legend(axes, loc="lower left")

@@ -31,9 +31,10 @@ from interp.plots import (
     training_curve,
 )
 from interp.plots.drawing import COLORS, check_shape, drawable
-from interp.stats import Estimate
+from interp.stats import Estimate, Estimates
 
 SCORES = torch.tensor([[0.02, 0.93, 0.05], [0.1, 0.2, 0.81]])
+SPREAD = Estimates(SCORES[0], SCORES[0], SCORES[0], n=2, level=0.95, method="t")
 SIGNED = torch.tensor([[-0.5, 0.25], [0.1, 0.0]])
 CAUSAL = torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0], [0.2, 0.3, 0.5]])
 
@@ -377,6 +378,18 @@ def test_a_long_logit_lens_holds_no_text():
     assert texts(axes_of(figure)) == []
 
 
+def test_loss_by_layer_shows_other_losses_beside_it_with_a_legend():
+    loss = torch.tensor([4.0, 1.5])
+    other = Estimates(loss - 1, loss - 1.25, loss - 0.5, n=8, level=0.95, method="t")
+    figure = loss_by_layer(loss, ["in", "out"], beside={"tuned": other}, references={"chance": 4.16}, title="t")
+    axes = axes_of(figure)
+    curve = next(line for line in axes.lines if line.get_label() == "tuned")
+    assert list(curve.get_ydata()) == [3.0, 0.5]
+    assert [segment[:, 1].tolist() for segment in axes.collections[0].get_segments()] == [[2.75, 3.5], [0.25, 1.0]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["logit lens", "tuned"]
+    assert axes_of(loss_by_layer(loss, ["in", "out"], title="t")).get_legend() is None
+
+
 def test_loss_by_layer_shows_the_losses_their_intervals_and_what_to_compare_with():
     loss = torch.tensor([4.0, 1.5])
     figure = loss_by_layer(
@@ -466,6 +479,7 @@ def test_ablation_bars_show_effect_interval_null_and_zero():
             "2 rows of top tokens are needed, got 1",
         ),
         (lambda: loss_by_layer(SCORES[0], ["in"], title="t"), "3 depth names are needed, got 1"),
+        (lambda: loss_by_layer(SCORES[0, :1], ["in"], beside={"b": SPREAD}, title="t"), "a loss beside it"),
         (lambda: training_curve([], []), "steps must ascend"),
         (lambda: training_curve([2, 1], [1, 1]), "steps must ascend"),
         (lambda: training_curve([1, 2], [1]), "2 losses are needed, got 1"),
