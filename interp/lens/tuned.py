@@ -18,7 +18,7 @@ from interp.weights import TransformerWeights, weights_of
 
 Progress = Callable[[Sequence[int]], Iterable[int]]
 """Wraps the points as they are worked on, as tqdm does."""
-LOOKS, PATIENCE = 200, 8
+LOOKS, PATIENCE = 200, 10
 
 
 @dataclass(frozen=True, eq=False)

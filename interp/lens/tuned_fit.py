@@ -9,8 +9,8 @@ from torch import Tensor
 from interp.lens.by_depth import lens_logits
 from interp.weights import TransformerWeights
 
-ITERATIONS, HISTORY = 1, 20
-"""L-BFGS iterations between two looks at the validation part, and the steps that it remembers."""
+ITERATIONS, HISTORY = 5, 20
+"""L-BFGS iterations at a time (torch's gets stuck with 1), and the steps that it remembers."""
 EXACT = 1e-6
 """KL, nats, below which there is nothing to fit: what float32 rounds."""
 IMPROVED = 1e-3
@@ -70,6 +70,22 @@ def fit_all(
     return min(tried, key=lambda each: each.validation_kl), control
 
 
+class Looks:
+    """What was seen on the way, a look at the validation part for each evaluation of the gradient."""
+
+    def __init__(self, first: Translator) -> None:
+        self.best, self.reached = first, first.validation_kl
+        self.count = self.stale = 0
+
+    def add(self, found: Translator) -> None:
+        """Keeps it if it is the best so far."""
+        kl = found.validation_kl
+        self.count += 1
+        self.stale = 0 if kl < self.reached * (1 - IMPROVED) else self.stale + 1
+        self.reached = min(self.reached, kl)
+        self.best = found if kl < self.best.validation_kl else self.best
+
+
 def fit(
     w: TransformerWeights,
     training: Part,
@@ -94,28 +110,28 @@ def fit(
         parameter.requires_grad_()
     optimizer = torch.optim.LBFGS(moving, max_iter=ITERATIONS, history_size=HISTORY, line_search_fn="strong_wolfe")
 
-    def closure() -> float:
-        optimizer.zero_grad()
-        loss = kl_to_final(w, training, A, b) + penalty * (A - identity).square().sum()
-        loss.backward()
-        return float(loss.detach())
+    with torch.no_grad():
+        unchanged = float(kl_to_final(w, validation, identity, zero))
 
     def look(count: int) -> Translator:
         with torch.no_grad():
             kl = [float(kl_to_final(w, part, A, b)) for part in (training, validation)]
         return Translator(A.detach().clone(), b.detach().clone(), kl[0], kl[1], unchanged, penalty, count)
 
-    with torch.no_grad():
-        unchanged = float(kl_to_final(w, validation, identity, zero))
-    best, stale = look(0), 0
-    reached = best.validation_kl
-    for count in range(1, most_looks + 1):
-        if best.training_kl < EXACT or stale >= patience:
-            break
+    looks = Looks(look(0))
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = kl_to_final(w, training, A, b) + penalty * (A - identity).square().sum()
+        loss.backward()
+        looks.add(look(looks.count + 1))
+        return float(loss.detach())
+
+    exact = looks.best.training_kl < EXACT
+    while not exact and looks.count < most_looks and looks.stale < patience:
+        before = looks.count
         with torch.enable_grad():
             optimizer.step(closure)
-        found = look(count)
-        best = found if found.validation_kl < best.validation_kl else best
-        stale = 0 if found.validation_kl < reached * (1 - IMPROVED) else stale + 1
-        reached = min(reached, found.validation_kl)
-    return best
+        if looks.count == before + 1:  # it has converged: only the gradient was looked at
+            break
+    return looks.best
