@@ -99,7 +99,8 @@ def command_list() -> str:
     """Every command with its docstring."""
     width = max(map(len, COMMANDS)) + 4
     wrapper = textwrap.TextWrapper(WIDTH, subsequent_indent=" " * width, break_on_hyphens=False)
-    lines = (wrapper.fill(f"  {name:<{width - 2}}{kind.__doc__}") for name, kind in COMMANDS.items())
+    said = {name: " ".join((kind.__doc__ or "").split()) for name, kind in COMMANDS.items()}
+    lines = (wrapper.fill(f"  {name:<{width - 2}}{text}") for name, text in said.items())
     return "\n".join(lines)
 
 

@@ -27,6 +27,15 @@ class Head(NamedTuple):
         return cls(layer, index)
 
 
+def as_head(head: object) -> Head:
+    """The head of a name as "L1H3" or of (layer, index); `InputError` for anything else."""
+    if isinstance(head, str):
+        return Head.parse(head)
+    if not (isinstance(head, tuple) and len(head) == 2 and all(isinstance(number, int) for number in head)):
+        raise InputError(f"a head is named as 'L1H3' or as (layer, index), got {head!r}")
+    return Head(*head)
+
+
 def check(head: Head, n_layers: int, n_heads: int) -> Head:
     """The same head; `InputError` when a model of `n_layers` with `n_heads` each does not have it."""
     if not 0 <= head.layer < n_layers:

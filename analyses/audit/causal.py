@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from analyses.audit.effects import Effects, measure_effects
+from analyses.audit.effects import Effects, measure_backup, measure_effects
 from analyses.audit.feeding import CHANNELS, Feeding, Loss, measure_feeding
 from analyses.audit.matching import Edge
 from analyses.audit.rules import above, below, every, some
@@ -22,7 +23,8 @@ from interp.weights import TransformerWeights
 class Causal:
     """Causal evidence of each head, on the battery's repeated tokens.
 
-    Feeding is measured for heads that match prefixes (`matching`), where the model has inputs split by head.
+    Feeding is measured for heads that match prefixes, where the model has inputs split by head; so is what each of them
+    costs when the others are gone too, since heads that do the same work stand in for each other.
     """
 
     def __init__(
@@ -39,41 +41,30 @@ class Causal:
         self.effects: Effects = measure_effects(model, tokens, scored, generator, level)
         self.gain = math.log(weights.d_vocab) - self.effects.loss
         high = battery["prefix_matching"].interval.high
-        matching = [Head(*at) for at in (high >= criteria.pattern_mass).nonzero().tolist() if at[0] > 0]
+        matching = [Head(*at) for at in (high >= criteria.pattern_mass).nonzero().tolist()]
         # TransformerLens' bridges list such points too, but nothing ever passes them; ours name their axes.
         self.splits = any(name.endswith("hook_k_input") and hasattr(m, "axes") for name, m in model.named_modules())
         self.feedings: dict[Head, Feeding] = {}
         if self.splits:
-            self.feedings = {h: measure_feeding(model, h, tokens, scored, generator, level) for h in matching}
+            above_first = [head for head in matching if head.layer > 0]
+            self.feedings = {h: measure_feeding(model, h, tokens, scored, generator, level) for h in above_first}
+        self.backup = measure_backup(model, tokens, scored, matching, generator, level)
 
     def reading(self, role: str, head: Head) -> tuple[Measurement, ...]:
-        """Removing a head that raises the next token must cost loss there, and more than elsewhere.
+        """Removing a head that raises the next token must cost loss there, alone or once its like are gone, and more
+        than elsewhere.
 
         One that lowers it (anti-copying) or leaves it alone must not cost loss by its own output: not decided here.
         """
         if role != "induction":
             return (*self._shown(head), self._read(head))
-        return (*self._costs(head), self._specific(head), self._read(head))
+        return (*self._decided(self._costs(head), self._costs_beside(head)), self._specific(head), self._read(head))
 
     def place(self, role: str, head: Head) -> tuple[Measurement, ...]:
         """Removing a head that looks at a place must cost loss, or the prefix matching of a head that reads it."""
         if role == "first-token":  # a resting place: that nothing breaks without it is what the role says
             return self._shown(head)
-        costs, *others = self._costs(head)
-        fed = self._feeds(head)
-        if fed is None:
-            return (costs, *others)
-        either = Measurement(
-            costs.name + ", or prefix matching of a later head",
-            costs.value,
-            f"{costs.rule}, or the feeding below",
-            some((costs.holds, fed.holds)),
-            costs.unit,
-            costs.low,
-            costs.high,
-            threshold=costs.threshold,
-        )
-        return (either, fed, *others)
+        return self._decided(self._costs(head), self._feeds(head))
 
     def feeders(self, head: Head) -> tuple[tuple[Feeder, ...], tuple[str, ...]]:
         """The earlier heads it reads by K or Q, and what has to be said about them."""
@@ -89,6 +80,16 @@ class Causal:
                 named += [self._feeder(head, loss) for loss in losses if self._is_feeder(loss)]
         return tuple(named), tuple(self._notes(feeding, named))
 
+    def stand_ins(self, head: Head) -> tuple[str, ...]:
+        """Says so where only the removal of all heads of its kind shows what it does."""
+        beside, alone = self._costs_beside(head), self._costs(head)[0]
+        if beside is None or beside.holds is not True or alone.holds is True:
+            return ()
+        return (
+            f"removed alone it costs {alone.value:.3g} nats, beside the other heads that match prefixes "
+            f"{beside.value:.3g}: they stand in for it",
+        )
+
     def matters(self, head: Head) -> bool:
         """Whether removing it costs loss on predictable tokens, by either removal."""
         return any(self._costly(estimates[head]) for estimates in self.effects.predictable.values())
@@ -96,6 +97,7 @@ class Causal:
     def to_dict(self) -> dict[str, Any]:
         return {
             "effects": self.effects.to_dict(),
+            "backup": {str(head): {to: e.to_dict() for to, e in by.items()} for head, by in self.backup.items()},
             "gain": self.gain,
             "feeding": {str(head): feeding.to_dict() for head, feeding in self.feedings.items()},
         }
@@ -106,6 +108,12 @@ class Causal:
         least, most = min(by, key=lambda r: by[r].mean), max(by, key=lambda r: by[r].mean)
         high, low = self.criteria.loss_share * self.gain, self.criteria.no_loss_share * self.gain
         holds: bool | None = None
+        rule = (
+            f"at least {self.criteria.loss_share:.1%} of the model's gain of {self.gain:.3g} nats, with its interval "
+            f"above 0; against, if surely under {self.criteria.no_loss_share:.1%}"
+        )
+        if self.gain <= 0:
+            rule = f"cannot decide: on these tokens the model is {-self.gain:.3g} nats worse than chance"
         if self.gain > 0:
             if by[least].low > 0 and by[least].mean >= high:
                 holds = True
@@ -114,8 +122,7 @@ class Causal:
         deciding = Measurement(
             f"loss on predictable tokens when removed (by {least}, the smaller effect)",
             by[least].mean,
-            f"at least {self.criteria.loss_share:.1%} of the model's gain of {self.gain:.3g} nats, with its interval "
-            f"above 0; against, if surely under {self.criteria.no_loss_share:.1%}",
+            rule,
             holds,
             "nats per token",
             by[least].low,
@@ -124,6 +131,33 @@ class Causal:
             high,
         )
         return (deciding, self._informing(f"the same by {most}", by[most]))
+
+    def _costs_beside(self, head: Head) -> Measurement | None:
+        """The loss that removing it adds when all other heads that match prefixes are removed too."""
+        if head not in self.backup:
+            return None
+        to, estimate = min(self.backup[head].items(), key=lambda item: item[1].mean)
+        return Measurement(
+            f"loss it adds when removed beside the other heads that match prefixes (by {to}, the smaller effect)",
+            estimate.mean,
+            f"at least {self.criteria.loss_share:.1%} of the model's gain of {self.gain:.3g} nats, with its interval "
+            "above 0, decides for it: they may stand in for each other",
+            True if self._costly(estimate) else None,
+            "nats per token",
+            estimate.low,
+            estimate.high,
+            threshold=self.criteria.loss_share * self.gain,
+            informs=True,
+        )
+
+    def _decided(self, costs: tuple[Measurement, ...], other: Measurement | None) -> tuple[Measurement, ...]:
+        """Either suffices: the one that is for it decides and comes first, the other is for information."""
+        first, *rest = costs
+        if other is None:
+            return costs
+        if first.holds is True or other.holds is not True:
+            return (first, other, *rest)
+        return (replace(other, informs=False), replace(first, informs=True), *rest)
 
     def _shown(self, head: Head) -> tuple[Measurement, ...]:
         return tuple(

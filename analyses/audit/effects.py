@@ -1,5 +1,6 @@
 """What removing one head at a time does to the loss, by two ways of removing it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +9,11 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from interp.ablation import HeadEffects, head_effects
-from interp.ablation.heads import ELSEWHERE
-from interp.ablation.removal import To
-from interp.stats import Estimates
+from interp.ablation.heads import ELSEWHERE, removal_effect
+from interp.ablation.losses import scored_masks, sequence_means
+from interp.ablation.removal import To, removal
+from interp.names import Head
+from interp.stats import Estimate, Estimates, bootstrap_interval
 
 REMOVALS: tuple[To, ...] = ("mean", "zero")
 
@@ -60,3 +63,30 @@ def measure_effects(
         to: head_effects(model, tokens, predictable, generator, to=to, level=level) for to in REMOVALS
     }
     return Effects(by, {to: effects.loss.contrast(ELSEWHERE, generator, level) for to, effects in by.items()})
+
+
+def measure_backup(
+    model: nn.Module,
+    tokens: Int[Tensor, "batch pos"],
+    predictable: Bool[Tensor, "batch pos"],
+    heads: Sequence[Head],
+    generator: torch.Generator,
+    level: float,
+) -> dict[Head, dict[str, Estimate]]:
+    """Loss that removing each head adds once the other `heads` are gone too, by both ways of removing.
+
+    Heads that stand in for each other each cost little alone. Nothing for fewer than two heads.
+    """
+    if len(heads) < 2:
+        return {}
+    masks = scored_masks(tokens, predictable)
+    intact = sequence_means(model, tokens, masks)
+    found: dict[Head, dict[str, Estimate]] = {head: {} for head in heads}
+    for to in REMOVALS:
+        how = removal(model, tokens, to)
+        everything = removal_effect(model, tokens, masks, how, heads, intact)[0, 0]
+        for head in heads:
+            others = [other for other in heads if other != head]
+            added = everything - removal_effect(model, tokens, masks, how, others, intact)[0, 0]
+            found[head][to] = bootstrap_interval(added[~added.isnan()], generator, level)
+    return found

@@ -58,7 +58,7 @@ def matching_edges(
             continue
         level = 1 - (1 - quantile) / (len(earlier) * len(channels))
         edges = [_edge(weights, e, later, c, generator, level, offset, draws) for e in earlier for c in channels]
-        found[later] = tuple(sorted(edges, key=lambda edge: edge.threshold - edge.value))
+        found[later] = tuple(sorted(edges, key=lambda edge: -edge.value))
     return found
 
 

@@ -53,6 +53,7 @@ class AuditReport:
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
             "measurements": {
                 "heads": None if self.battery is None else self.battery.to_dict(),
+                "next_token_push": None if self.sources.behaviour is None else self.sources.behaviour.push.to_dict(),
                 "weights": None if self.sources.weights is None else self.sources.weights.to_dict(),
                 "causal": None if self.sources.causal is None else self.sources.causal.to_dict(),
             },

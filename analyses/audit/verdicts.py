@@ -61,6 +61,7 @@ def _reading_claim(role: str, head: Head, sources: Sources) -> Claim:
     if sources.causal is not None and Evidence("behaviour", behaviour).status in ("for", "undecided"):
         causal = sources.causal.reading(role, head)
         feeders, notes = sources.causal.feeders(head)
+        notes += sources.causal.stand_ins(head) if role == "induction" else ()
     return _claim(role, behaviour, weights, causal, feeders, notes)
 
 

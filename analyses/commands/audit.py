@@ -87,7 +87,7 @@ def row(verdict: Verdict) -> list[str]:
         " ".join(SIGNS[claim.status(kind)] for kind in KINDS),
         with_null(first(claim, "behaviour")),
         with_null(first(claim, "weights")),
-        with_interval(first(claim, "causal")),
+        with_interval(loss_without(claim)),
         feeders,
     ]
 
@@ -95,6 +95,12 @@ def row(verdict: Verdict) -> list[str]:
 def first(claim: Claim, kind: str) -> Measurement | None:
     """The measurement that leads a kind of evidence."""
     return next((m for e in claim.evidence if e.kind == kind for m in e.measurements), None)
+
+
+def loss_without(claim: Claim) -> Measurement | None:
+    """What removing the head alone does to the loss, whether that decides or not."""
+    causal = (m for e in claim.evidence if e.kind == "causal" for m in e.measurements)
+    return next((m for m in causal if m.name.startswith("loss on predictable tokens when removed")), None)
 
 
 def with_null(measurement: Measurement | None) -> str:
@@ -108,7 +114,8 @@ def with_interval(measurement: Measurement | None) -> str:
     if measurement is None:
         return "skipped"
     value = number(measurement.value)
-    return value if value.startswith("-") else f"+{value} {interval(measurement.low, measurement.high)}"
+    signed = value if value.startswith("-") else f"+{value}"
+    return f"{signed} {interval(measurement.low, measurement.high)}"
 
 
 def legend(report: AuditReport) -> str:
@@ -118,8 +125,8 @@ def legend(report: AuditReport) -> str:
     lines = [
         "b w c: what behaviour, weights and causal evidence say: + for, − against, ? undecided, · missing.",
         "attention: where the role says, beside the highest null. weights: the leading weight score, beside its null's "
-        "threshold. loss without it: increase in nats on predictable tokens, 95 % interval. reads: earlier heads and "
-        f"the composition.{protocol}",
+        "threshold. loss without it alone: increase in nats on predictable tokens, by mean or by zero, whichever costs "
+        f"less, 95 % interval. reads: earlier heads and the composition.{protocol}",
         *(f"{word}: {CONFIDENCE[word]}." for word in words),
     ]
     return "\n".join(paragraph(line, 2) for line in lines)

@@ -220,8 +220,10 @@ def check_table(check: Check) -> str:
     ]
     if check.random is not None and check.p_value is not None:
         null = check.random
-        rows.insert(3, ["  random circuits of that size", number(null.mean), f"95 %: {number(null.q95)}, highest "
-                        f"{number(null.maximum)}", f"{null.n} draws, p = {check.p_value:.2g}"])  # fmt: skip
+        lowest = check.p_value < 1.5 / (null.n + 1)
+        p = f"{null.n} draws, p {'≤' if lowest else '='} {check.p_value:.2g}"
+        spread = f"95 %: {number(null.q95)}, highest {number(null.maximum)}"
+        rows.insert(3, ["  random circuits of that size", number(null.mean), spread, p])
     if check.minimality is not None:
         rows.append(["least that an edge of it is worth", *cells(check.minimality), "above 0 if it is minimal"])
     spare = check.spare()

@@ -31,7 +31,7 @@ MOST_PATTERNS = 4
 """Heads that look at a place, whose pattern by position is drawn."""
 MOST_TOKENS = 26
 """Rows and columns of a drawn table: the tokens with the largest entries."""
-MOST_PLACES = 24
+MOST_PLACES = 64
 TOP = 6
 
 

@@ -104,13 +104,13 @@ def edges(found: Compositions, on_tokens: OnTokens) -> Table:
     rows = [edge_row(edge, found, on_tokens) for edge in order[:MOST_ROWS]]
     caption = (
         "Score: ‖OV·M‖ / (‖OV‖ ‖M‖) (Elhage et al. 2021). Bound: the most that a rotation gives. Share: 0 at the null, "
-        "1 at the bound. q of more and of less than the null. In tokens: eigenvalue score of the term in token space, "
-        f"where raw scores depend on the basis. On tokens: {UNIT}, in score units, with a 95 % interval; of heads that "
-        "match prefixes only."
+        "1 at the bound. q of more and of less than the null. Tokens and positions: eigenvalue score of the term over "
+        f"both, where raw scores depend on the basis. On tokens: {UNIT}, in score units, with a 95 % interval; of "
+        "heads that match prefixes only."
     )
     if len(order) > len(rows):
         caption += f" The {len(rows)} of the highest share of {len(order)}."
-    header = ("heads", "by", "score", "bound", "share", "q more", "q less", "in tokens", "on tokens", "")
+    header = ("heads", "by", "score", "bound", "share", "q more", "q less", "tokens and positions", "on tokens", "")
     return Table(header, tuple(rows), caption, tuple(range(2, 9)), summary="Composition scores of the matrices")
 
 

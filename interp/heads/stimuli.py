@@ -115,13 +115,14 @@ def olsson_protocol(d_vocab: int, n_ctx: int, bos: int | None = None, excluded: 
 def other_periods(first: Protocol, n_ctx: int) -> list[Protocol]:
     """Up to three more periods: the longest that fits twice, and some near 3/4 and 1/2 of the first one's.
 
-    No distance from a query to what follows its copies (k * period - 1) belongs to two of all the periods, so that a
-    head that attends a fixed distance back scores at one of them at most.
+    Each is repeated until the sequence is as long as the first one's, so that a head which acts at some positions only
+    is asked about the same ones at every period. No distance from a query to what follows its copies (k * period - 1)
+    belongs to two of all the periods, so that a head that attends a fixed distance back scores at one of them at most.
     """
     room, longest = _room(first.d_vocab, n_ctx, first.bos, first.excluded)
 
     def protocol(period: int) -> Protocol:
-        repeats = max(2, min(OLSSON_REPEATS, first.length // period))
+        repeats = max(2, (first.length - first.start) // period)
         return Protocol(repeats, period, first.d_vocab, first.bos, first.excluded)
 
     candidates = [protocol(period) for period in range(3, min(longest, room // 2, LONGEST_PERIOD) + 1)]

@@ -40,6 +40,9 @@ class FrozenRun:
     logits: Float[Tensor, "batch pos d_vocab"]
     """The model's own, from the same run."""
 
+    def __repr__(self) -> str:
+        return f"FrozenRun({self.n_layers} layers x {self.n_heads} heads, tokens {list(self.tokens.shape)})"
+
     @property
     def n_layers(self) -> int:
         return self.weights.n_layers

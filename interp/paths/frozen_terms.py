@@ -61,7 +61,7 @@ def residual_without(run: FrozenRun, silent: Collection[tuple[int, int]]) -> Res
     return direct(run) + written
 
 
-def chain_output(run: FrozenRun, chain: Iterable[tuple[int, int]]) -> Residual:
+def chain_output(run: FrozenRun, chain: Iterable[tuple[int, int] | str]) -> Residual:
     """What one chain of heads writes: its virtual head's output, over all sources and with its first head's b_V.
 
     Raises `InputError` for an empty chain, or one that does not run forward through heads that exist.

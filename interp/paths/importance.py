@@ -136,7 +136,7 @@ def term_importance_of(
 @torch.no_grad()
 def virtual_head_effect(
     run: FrozenRun,
-    chain: Iterable[tuple[int, int]],
+    chain: Iterable[tuple[int, int] | str],
     generator: torch.Generator,
     scored: Bool[Tensor, "batch pos"] | None = None,
     *,

@@ -51,6 +51,9 @@ class LogitPaths:
     largest_logit: float
     """The model's largest absolute logit: `remainder` is to be compared with it."""
 
+    def __repr__(self) -> str:
+        return f"LogitPaths({len(self.paths)} paths, targets {list(self.targets.shape)}, error {self.error:.1e})"
+
     @property
     def error(self) -> float:
         """Largest absolute remainder as a share of the largest absolute logit."""

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from interp.errors import InputError
-from interp.names import Head, check
+from interp.names import Head, as_head, check
 
 
 class Path(NamedTuple):
@@ -27,9 +27,12 @@ class Path(NamedTuple):
         return " → ".join([self.source, *map(str, self.heads)])
 
 
-def checked_chain(heads: Iterable[tuple[int, int]], n_layers: int, n_heads: int) -> tuple[Head, ...]:
-    """The heads of a chain; `InputError` for one that does not exist, or that is not later than the one before it."""
-    chain = tuple(check(Head(*head), n_layers, n_heads) for head in heads)
+def checked_chain(heads: Iterable[tuple[int, int] | str], n_layers: int, n_heads: int) -> tuple[Head, ...]:
+    """The heads of a chain, each (layer, index) or a name as "L0H1".
+
+    `InputError` for one that does not exist, or that is not later than the one before it.
+    """
+    chain = tuple(check(as_head(head), n_layers, n_heads) for head in heads)
     for earlier, later in pairwise(chain):
         if earlier.layer >= later.layer:
             raise InputError(

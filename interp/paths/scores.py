@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from interp.errors import InputError
-from interp.names import Head, check
+from interp.names import Head, as_head, check
 from interp.paths.frozen import FrozenRun, freeze
 from interp.paths.path import Path
 from interp.paths.streams import MEMORY, Extent, Stream, bias_source, entering, is_complete, parts_of, walk
@@ -61,6 +61,10 @@ class ScorePaths:
     """The model's own, -inf where masked."""
     complete: bool
     """Whether every path was followed to its end."""
+
+    def __repr__(self) -> str:
+        paths = f"{len(self.query_paths)} query x {len(self.key_paths)} key paths"
+        return f"ScorePaths({self.head}, {paths}, scores {list(self.scores.shape)}, error {self.error:.1e})"
 
     def part(self, query: Path, key: Path) -> Float[Tensor, "batch dest src"]:
         """What one pair of paths adds to the scores (masked entries included); `InputError` if it is not there."""
@@ -123,6 +127,10 @@ class Contrast:
     seen: Float[Tensor, " batch"]
     """The contrast of the model's own scores."""
 
+    def __repr__(self) -> str:
+        pairs = self.parts.shape[0] * self.parts.shape[1]
+        return f"Contrast({self.head}, {pairs} pairs of paths, {len(self.seen)} sequences)"
+
     def grouped(self, key: Callable[[Path, Path], Key]) -> dict[Key, Float[Tensor, " batch"]]:
         """Parts summed over the pairs that share a key, such as `kind_of`."""
         found: dict[Key, list[tuple[int, int]]] = {}
@@ -163,7 +171,7 @@ def shares(parts: dict[Key, float]) -> dict[Key, float] | None:
 def score_paths(
     model: nn.Module,
     tokens: Int[Tensor, "batch pos"],
-    head: tuple[int, int],
+    head: tuple[int, int] | str,
     *,
     order: int | None = None,
     most: int | None = None,
@@ -177,7 +185,7 @@ def score_paths(
 @torch.no_grad()
 def score_paths_of(
     run: FrozenRun,
-    head: tuple[int, int],
+    head: tuple[int, int] | str,
     *,
     order: int | None = None,
     most: int | None = None,
@@ -190,7 +198,7 @@ def score_paths_of(
     chains left out, `error` says how much is missing. A head of the first layer has direct paths only.
     Raises `InputError` for a head that is not there, a run without scores, and chains that do not fit the memory.
     """
-    head = check(Head(*head), run.n_layers, run.n_heads)
+    head = check(as_head(head), run.n_layers, run.n_heads)
     if not run.scores:
         raise InputError("this run was frozen without attention scores: freeze(model, tokens, scores=True)")
     extent = Extent(order, most, split)

@@ -24,7 +24,8 @@ from interp.paths.frozen import FrozenRun
 from interp.paths.path import checked_chain
 from interp.weights import TransformerWeights
 
-Chain = Iterable[tuple[int, int]]
+Chain = Iterable[tuple[int, int] | str]
+"""Heads in ascending layers, each (layer, index) or a name as "L0H1"."""
 
 
 def virtual_pattern(run: FrozenRun, chain: Chain) -> Float[Tensor, "batch dest src"]:
@@ -64,7 +65,7 @@ def virtual_full_ov(w: TransformerWeights, chain: Chain, source: Source = "token
 
 def score_table(
     w: TransformerWeights,
-    head: tuple[int, int],
+    head: tuple[int, int] | str,
     query: Chain = (),
     key: Chain = (),
     query_source: Source = "token",
@@ -86,7 +87,7 @@ def score_table(
 
 
 def read_side(
-    w: TransformerWeights, head: tuple[int, int], letter: Literal["Q", "K"], chain: Chain, source: Source
+    w: TransformerWeights, head: tuple[int, int] | str, letter: Literal["Q", "K"], chain: Chain, source: Source
 ) -> Float[Tensor, "source d_head"]:
     """What the head's query (or key) reads of each token or position through a chain."""
     *before, head = checked_chain([*chain, head], w.n_layers, w.n_heads)

@@ -64,7 +64,8 @@ def head_graph(
     axes.axis("off")
     handles = [Line2D([], [], color=KIND_COLORS[kind], lw=3, label=f"{kind}-composition") for kind in kinds]
     if any(arrow.dashed for arrow in arrows):
-        handles.append(Line2D([], [], color=QUIET, lw=1.5, ls=DASHES, label="weights only"))
+        label = "weights only (not measured\non tokens, or not found there)"
+        handles.append(Line2D([], [], color=QUIET, lw=1.5, ls=DASHES, label=label))
     axes.legend(
         handles=handles,
         frameon=False,

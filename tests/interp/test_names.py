@@ -4,7 +4,7 @@ import pytest
 
 from interp import names
 from interp.errors import InputError
-from interp.names import Head
+from interp.names import Head, as_head
 
 
 @pytest.mark.parametrize("text", ["L1H3", "l1h3", "1.3", "a1.h3", "A1.H3", " L1H3 "])
@@ -92,3 +92,14 @@ def test_axes_known_by_name_are_those_that_our_hook_points_say():
                 assert names.axes_of(name) == module.axes
                 points += 1
     assert points > 60
+
+
+@pytest.mark.parametrize("head", ["L1H3", "1.3", (1, 3), Head(1, 3)])
+def test_a_head_may_be_given_by_name_or_by_numbers(head):
+    assert as_head(head) == Head(1, 3)
+
+
+@pytest.mark.parametrize("head", ["head 3", (1,), (1, 2, 3), ("a", "b"), 3, None])
+def test_what_names_no_head_is_refused(head):
+    with pytest.raises(InputError, match=r"no head is called|a head is named as"):
+        as_head(head)

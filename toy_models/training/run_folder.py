@@ -161,8 +161,9 @@ def check_unused(path: Path) -> None:
     """`InputError` if the folder holds a run, or files that a run would replace."""
     if (path / RUN).exists():
         if read_run(path)["result"] is not None:
-            raise InputError(f"{path} already holds a finished run; choose another folder, or ask to overwrite it")
-        raise InputError(f"{path} holds an unfinished run; go on with `{resume_command(path)}`, or ask to overwrite it")
+            raise InputError(f"{path} already holds a finished run; choose another folder")
+        how = resume_command(path)
+        raise InputError(f"{path} holds an unfinished run; go on with `{how}`, or choose another folder")
     for name in (CONFIG, WEIGHTS, METRICS, CHECKPOINTS):
         if (path / name).exists():
             raise InputError(f"{path} already holds {name}, which is of no run; choose another folder")

@@ -60,7 +60,7 @@ def test_detectors_find_what_is_known_of_handmade_heads(name, generator):
 )
 def test_an_induction_head_scores_one_at_every_period_and_its_nulls_stay_low(name, head):
     battery = battery_of(name)
-    assert sorted(battery.by_period) == [6, 7, 8, 15]
+    assert sorted(battery.by_period) == [7, 8, 9, 15]
     for scores in battery.by_period.values():
         assert float(scores.score[head]) == pytest.approx(1, abs=1e-6)
         assert float(scores.nulls[FRESH][head]) < 0.2
@@ -79,7 +79,7 @@ def test_mean_entry_of_even_induction_reaches_its_stated_maximum():
 def test_a_positional_head_fits_one_period_only_and_keeps_its_score_on_fresh_tokens():
     battery = battery_of("positional")
     scores = {period: float(s.score[1, 0]) for period, s in battery.by_period.items()}
-    assert scores == pytest.approx({8: 0, 15: 1, 6: 0, 7: 0}, abs=1e-6)
+    assert scores == pytest.approx({8: 0, 15: 1, 7: 0, 9: 0}, abs=1e-6)
     assert float(battery.by_period[15].nulls[FRESH][1, 0]) == pytest.approx(1, abs=1e-6)
 
 

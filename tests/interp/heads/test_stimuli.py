@@ -81,11 +81,11 @@ def test_olssons_protocol_or_the_largest_like_it_that_fits(d_vocab, n_ctx, bos, 
     "d_vocab, n_ctx, bos, periods",
     [
         (64, 64, 0, [15, 31, 11, 7]),
-        (16, 34, 0, [8, 15, 6, 7]),
+        (16, 34, 0, [8, 15, 7, 9]),
         (50257, 1024, None, [25, 64, 19, 12]),
-        (12, 1024, None, [12, 11, 9, 5]),
-        (9, 40, 0, [8, 7, 6, 5]),
-        (2, 64, None, [8, 7, 6, 5]),
+        (12, 1024, None, [12, 11, 10, 7]),
+        (9, 40, 0, [8, 7, 5]),
+        (2, 64, None, [8, 7, 5]),
         (64, 8, None, [4, 3]),
         (64, 4, None, [2]),
     ],
@@ -102,6 +102,13 @@ def test_a_head_that_looks_a_fixed_distance_back_meets_one_period_only(d_vocab, 
         at_home.append({i - (m + 1) for i, m in matches(row)})
     for a, b in combinations(at_home, 2):
         assert not a & b
+
+
+@pytest.mark.parametrize("d_vocab, n_ctx, bos", [(64, 64, 0), (16, 34, 0), (50257, 1024, None), (2, 64, None)])
+def test_every_period_asks_about_the_positions_of_the_first_one(d_vocab, n_ctx, bos):
+    first = olsson_protocol(d_vocab, n_ctx, bos)
+    for other in other_periods(first, n_ctx):
+        assert first.length - other.period < other.length
 
 
 def test_the_longest_period_that_fits_twice_is_among_the_others():

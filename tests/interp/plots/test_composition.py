@@ -69,7 +69,12 @@ def test_edges_are_dashed_until_tokens_confirm_them_and_both_numbers_stand_on_th
     assert {"K 0.80 | 2.35", "V 0.40 | 0.03"} <= texts(figure).keys()
     assert "After the bar: nats of the score. Dashed: weights only, or an interval there that holds 0." in foot(figure)
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert labels == ["Q-composition", "K-composition", "V-composition", "weights only"]
+    assert labels == [
+        "Q-composition",
+        "K-composition",
+        "V-composition",
+        "weights only (not measured\non tokens, or not found there)",
+    ]
 
 
 def test_edges_that_were_not_tested_or_lie_below_the_null_are_not_drawn():

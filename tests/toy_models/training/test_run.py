@@ -240,7 +240,7 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint_and_says_so(tmp_path
 
 def test_a_finished_run_is_neither_replaced_nor_trained_again_unless_asked(whole, tmp_path):
     before = {p: p.stat().st_mtime_ns for p in whole.folder.rglob("*")}
-    with pytest.raises(InputError, match="already holds a finished run; choose another folder, or ask to overwrite"):
+    with pytest.raises(InputError, match="already holds a finished run; choose another folder"):
         train(small_run(), whole.folder, progress=False)
     again = train(small_run(), whole.folder, progress=False, resume=True)
     assert {p: p.stat().st_mtime_ns for p in whole.folder.rglob("*")} == before

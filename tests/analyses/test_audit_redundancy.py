@@ -1,0 +1,55 @@
+"""Induction heads that are easily missed: one that acts at late positions only, and one that has a twin."""
+
+import torch
+
+from analyses.audit import audit
+from analyses.evidence import Claim
+from toy_models.handmade.blocks import HeadPlan, Match, Plan, Size, build
+from toy_models.handmade.induction import matching_head, previous_token_head
+from toy_models.handmade.tables import copy, same
+
+SIZE = Size(d_vocab=32, n_ctx=48)
+WIDTHS = SIZE.widths(by_token="tok prev out", by_position="pos")
+
+
+def audited(*second: HeadPlan):
+    """The audit of a previous-token head (and idle ones) below these heads."""
+    idle = [HeadPlan("idle")] * (len(second) - 1)
+    plan = Plan(SIZE, WIDTHS, ((previous_token_head(SIZE), *idle), second))
+    return audit(build(plan), bos=0)
+
+
+def leading(claim: Claim, kind: str):
+    return next(e for e in claim.evidence if e.kind == kind).measurements[0]
+
+
+def late_head(start: int) -> HeadPlan:
+    """An induction head that rests on position 0 before position `start`."""
+    rest = torch.zeros(SIZE.n_ctx, SIZE.n_ctx, dtype=torch.float64)
+    rest[:start, 0] = 2 * SIZE.sharpness
+    moves = (copy(SIZE, "tok", "out", SIZE.gain),)
+    return HeadPlan("induction", (same(SIZE, "tok", "prev"), Match("pos", "pos", rest)), moves)
+
+
+def test_a_head_that_matches_at_late_positions_only_is_an_induction_head_at_every_period():
+    report = audited(late_head(22))
+    assert report.heads("induction") == ["L1H0"]
+    scores = {p: float(s.score[1, 0]) for p, s in report.battery.by_period.items()}
+    assert len(scores) == 4
+    assert all(0.5 < score < 1 for period, score in scores.items() if period < 20)
+
+
+def test_twins_that_stand_in_for_each_other_are_both_induction_heads_and_that_is_said():
+    report = audited(matching_head(SIZE), matching_head(SIZE))
+    assert report.heads("induction", "strong") == ["L1H0", "L1H1"]
+    for head in ("L1H0", "L1H1"):
+        claim = report[head].claims[0]
+        assert leading(claim, "causal").name.startswith("loss it adds when removed beside the other heads")
+        assert leading(claim, "causal").value > 2
+        assert "they stand in for it" in " ".join(claim.notes)
+
+
+def test_a_single_induction_head_is_judged_by_its_removal_alone():
+    claim = audited(matching_head(SIZE))["L1H0"].claims[0]
+    assert leading(claim, "causal").name.startswith("loss on predictable tokens when removed")
+    assert not any("stand in" in note for note in claim.notes)
