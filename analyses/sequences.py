@@ -11,7 +11,7 @@ from analyses.loading import Subject
 from interp.heads import Protocol, repeated_tokens
 from toy_models.errors import InputError
 
-EXAMPLE_PERIOD = 10
+EXAMPLE_PERIOD = 20
 
 
 @dataclass(frozen=True)

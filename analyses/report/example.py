@@ -3,17 +3,17 @@
 import torch
 
 from analyses.loading import Subject
-from analyses.sequences import EXAMPLE_PERIOD, Example, repeated_block
+from analyses.sequences import Example, repeated_block
 
 SNIPPETS = ("for item in items: ", "total = 0\n", "ab ")
 """Tried in this order, for models of text."""
-LONGEST_BLOCK = 15
+SHORTEST_BLOCK, LONGEST_BLOCK = 5, 15
 
 
 def example_of(subject: Subject, seed: int) -> Example:
     """A snippet of text twice over for a model of text, else a block of random tokens twice over.
 
-    At most 31 tokens, or what the context holds. Raises `InputError` where nothing can be repeated.
+    At most 41 tokens, or what the context holds. Raises `InputError` where nothing can be repeated.
     """
     block = snippet(subject)
     if block is None:
@@ -33,6 +33,6 @@ def snippet(subject: Subject) -> list[int] | None:
     room = (subject.config.n_ctx - (subject.bos is not None)) // 2
     for text in SNIPPETS:
         block = vocabulary.encode(text)[:LONGEST_BLOCK]
-        if EXAMPLE_PERIOD // 2 <= len(block) <= room:
+        if SHORTEST_BLOCK <= len(block) <= room:
             return block
     return None

@@ -133,7 +133,7 @@ def test_every_figure_is_a_drawn_png_of_moderate_size_and_stands_in_the_page(whi
         assert base64.b64decode(attributes["src"].removeprefix("data:image/png;base64,")) == data
         assert attributes["alt"]
         assert name.startswith("report-")
-        assert len(data) < 150_000
+        assert len(data) < 200_000
         pixels = image.imread(BytesIO(data))
         assert min(pixels.shape[:2]) > 150
         assert len({tuple(pixel) for pixel in pixels.reshape(-1, pixels.shape[-1])[::7].tolist()}) > 10

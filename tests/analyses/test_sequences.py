@@ -20,12 +20,12 @@ def example(folder, **options):
 
 def test_without_a_sequence_a_random_block_stands_twice_behind_bos(tiny):
     made = example(tiny)
-    first, block, copy = made.numbers[0], made.numbers[1:11], made.numbers[11:]
+    first, block, copy = made.numbers[0], made.numbers[1:12], made.numbers[12:]
     assert first == 0
     assert block == copy
-    assert len(set(block)) == 10
+    assert len(set(block)) == 11
     assert 0 not in block
-    assert made.source == "10 random tokens twice over, seed 0"
+    assert made.source == "11 random tokens twice over, seed 0"
     assert made.labels[0] == "<bos>"
 
 
@@ -35,8 +35,8 @@ def test_the_seed_decides_the_block(tiny):
 
 def test_a_model_that_knows_of_no_bos_gets_the_block_alone(nameless):
     made = example(nameless)
-    assert len(made.numbers) == 20
-    assert made.numbers[:10] == made.numbers[10:]
+    assert len(made.numbers) == 24
+    assert made.numbers[:12] == made.numbers[12:]
 
 
 def test_text_is_read_in_the_models_vocabulary_behind_bos(tiny):
