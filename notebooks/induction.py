@@ -224,7 +224,7 @@ show(
 
 # %% [markdown]
 # Every period fills about the same positions. A line that falls to nothing at some period belongs to a head that looks
-# a fixed distance back rather than at a token. Period 31 lies outside the ones trained on (8 to 24) and is hard for all.
+# a fixed distance back rather than at a token. Period 31 lies outside the ones trained on (8 to 24): hard for all.
 #
 # From here on we follow the head with the highest prefix matching, and the head of layer 0 that attends most to the
 # token before. That is a choice made on behaviour; the next sections ask other witnesses.
