@@ -263,6 +263,8 @@ def test_a_folder_that_holds_something_is_left_alone(interp, tmp_path, tree, fil
 def test_an_empty_folder_is_filled(written, tmp_path):
     (tmp_path / "induction_k").mkdir()
     written("induction_k")
+    files = {path.name for path in (tmp_path / "induction_k").iterdir()}
+    assert {"config.json", "model.safetensors", "truth.json"} <= files
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work(interp, tmp_path, monkeypatch):

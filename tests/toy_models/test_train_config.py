@@ -40,8 +40,10 @@ def test_values_that_cannot_work_are_refused(values, message):
 
 
 def test_the_ends_of_the_ranges_work():
-    TrainConfig(steps=1, warmup_steps=0, checkpoint_every=0, seed=2**63 - 1, final_share=0.0, grad_clip=None)
-    TrainConfig(final_share=1.0, weight_decay=0.0, beta1=0.0, beta2=0.0, stop_margin=1e-9)
+    shortest = TrainConfig(steps=1, warmup_steps=0, checkpoint_every=0, seed=2**63 - 1, final_share=0.0, grad_clip=None)
+    assert (shortest.steps, shortest.seed, shortest.grad_clip) == (1, 2**63 - 1, None)
+    loosest = TrainConfig(final_share=1.0, weight_decay=0.0, beta1=0.0, beta2=0.0, stop_margin=1e-9)
+    assert (loosest.final_share, loosest.stop_margin) == (1.0, 1e-9)
 
 
 def test_a_model_that_cannot_read_the_task_is_refused():
