@@ -53,3 +53,11 @@ def test_a_single_induction_head_is_judged_by_its_removal_alone():
     claim = audited(matching_head(SIZE))["L1H0"].claims[0]
     assert leading(claim, "causal").name.startswith("loss on predictable tokens when removed")
     assert not any("stand in" in note for note in claim.notes)
+
+
+def test_heads_that_are_each_missed_are_judged_by_their_own_removal():
+    report = audited(matching_head(SIZE, 0.3), matching_head(SIZE, 0.3))
+    assert report.heads("induction", "strong") == ["L1H0", "L1H1"]
+    claim = report["L1H1"].claims[0]
+    assert leading(claim, "causal").name.startswith("loss on predictable tokens when removed")
+    assert not any("stand in" in note for note in claim.notes)

@@ -129,3 +129,14 @@ def test_weights_that_are_not_finite_are_refused_by_name_before_the_model_runs(v
 def test_models_whose_weights_mean_something_else_are_refused():
     with pytest.raises(InputError, match="got Linear"):
         freeze(torch.nn.Linear(2, 2), random_tokens(SMALL))
+
+
+def test_results_print_in_one_line(generator):
+    model = random_model(TransformerConfig(n_layers=2, n_heads=2, d_model=8, d_head=4, d_vocab=11, n_ctx=9))
+    run = freeze(model, torch.randint(11, (2, 7), generator=generator), scores=True)
+    scores = score_paths_of(run, "L1H0")
+    targets = torch.eye(7, dtype=torch.bool).roll(1, 0).tril().expand(2, -1, -1)
+    shown = [repr(each) for each in (run, logit_paths_of(run), scores, scores.contrast(targets))]
+    assert all(len(text) < 120 and "tensor" not in text for text in shown)
+    assert shown[0] == "FrozenRun(2 layers x 2 heads, tokens [2, 7])"
+    assert shown[2].startswith("ScorePaths(L1H0, ")
