@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["behaviour", "weights", "causal"]
+Mechanism = Literal["K-composition", "Q-composition", "smeared keys", "mixed", "not identified"]
 KINDS: tuple[Kind, ...] = ("behaviour", "weights", "causal")
 Status = Literal["for", "against", "undecided", "missing"]
 Confidence = Literal["strong", "moderate", "weak", "contested"]
@@ -82,6 +83,8 @@ class Claim:
     evidence: tuple[Evidence, ...]
     feeders: tuple[Feeder, ...] = ()
     notes: tuple[str, ...] = ()
+    mechanism: Mechanism | None = None
+    """How it is done, for roles that can be done in several ways (induction); None for the others."""
 
     def status(self, kind: Kind) -> Status:
         return next((e.status for e in self.evidence if e.kind == kind), "missing")
@@ -107,10 +110,16 @@ class Verdict:
     summary: str
     claims: tuple[Claim, ...]
 
+    @property
+    def roles(self) -> tuple[Claim, ...]:
+        """Every claim that behaviour is for, the one with the most confidence first: a head can have several roles."""
+        return tuple(claim for claim in self.claims if claim.confidence is not None)
+
     def to_dict(self) -> dict[str, Any]:
         claims = [
             {
                 "role": c.role,
+                "mechanism": c.mechanism,
                 "confidence": c.confidence,
                 "possible_confidence": c.possible_confidence,
                 "evidence": {

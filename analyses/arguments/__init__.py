@@ -1,0 +1,31 @@
+"""The options of every `interp` command; no torch import, so that `--help` is quick."""
+
+from analyses.arguments.auditing import Audit
+from analyses.arguments.common import Common, OnModel, OnSequence
+from analyses.arguments.making import Demo, Handmade, Train
+from analyses.arguments.reading import Aim, Circuits, Composition, Heads, Lens, Paths, Patterns
+from analyses.arguments.searching import Search
+
+COMMANDS: dict[str, type[Common]] = {
+    kind.__name__.lower(): kind
+    for kind in (Demo, Train, Handmade, Audit, Heads, Patterns, Circuits, Composition, Lens, Paths, Search)
+}
+
+__all__ = [
+    "COMMANDS",
+    "Aim",
+    "Audit",
+    "Circuits",
+    "Common",
+    "Composition",
+    "Demo",
+    "Handmade",
+    "Heads",
+    "Lens",
+    "OnModel",
+    "OnSequence",
+    "Paths",
+    "Patterns",
+    "Search",
+    "Train",
+]
