@@ -9,6 +9,7 @@ from torch import Tensor
 from analyses.arguments import OnSequence
 from analyses.loading import Subject
 from interp.heads import Protocol, repeated_tokens
+from interp.heads.stimuli import drawable
 from toy_models.errors import InputError
 
 EXAMPLE_PERIOD = 20
@@ -62,13 +63,13 @@ def repeated_block(subject: Subject, seed: int) -> tuple[list[int], str]:
     """A short block of random tokens twice over, and what it is in words."""
     config = subject.config
     room = (config.n_ctx - (subject.bos is not None)) // 2
-    usable = config.d_vocab - (subject.bos is not None)
+    usable = len(drawable(config.d_vocab, subject.bos, subject.excluded))
     if room < 2 or usable < 2:
         raise InputError(
             f"a vocabulary of {config.d_vocab} and a context of {config.n_ctx} tokens hold no repeated block of two: "
             "use --tokens"
         )
-    protocol = Protocol(2, min(EXAMPLE_PERIOD, room, usable), config.d_vocab, subject.bos)
+    protocol = Protocol(2, min(EXAMPLE_PERIOD, room, usable), config.d_vocab, subject.bos, subject.excluded)
     tokens = repeated_tokens(protocol, 1, torch.Generator().manual_seed(seed))
     return tokens[0].tolist(), f"{protocol.period} random tokens twice over, seed {seed}"
 

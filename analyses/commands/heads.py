@@ -30,7 +30,7 @@ def run(arguments: Heads) -> int:
     subject = load_subject(arguments.model, arguments.device)
     folder = subject.folder(arguments.out)
     generator = torch.Generator().manual_seed(arguments.seed)
-    battery = measure_heads(subject.model, generator, bos=subject.bos)
+    battery = measure_heads(subject.model, generator, bos=subject.bos, excluded=subject.excluded)
     values = {"model": subject.to_dict(), "heads": subject.heads, **battery.to_dict()}
     files = {f"heads-{name.replace('_', '-')}.png": heat_map(subject, battery[name]) for name in DRAWN}
     if len(battery.by_period) > 1:

@@ -104,7 +104,7 @@ def attribution_of(subject: Subject, example: Example) -> Attribution:
 def measure(subject: Subject, seed: int) -> Statistics:
     """Lens and attribution at the predictable positions of random sequences that repeat."""
     generator, config = torch.Generator().manual_seed(seed), subject.config
-    protocol = olsson_protocol(config.d_vocab, config.n_ctx, subject.bos)
+    protocol = olsson_protocol(config.d_vocab, config.n_ctx, subject.bos, subject.excluded)
     tokens = repeated_tokens(protocol, SEQUENCES, generator).to(next(subject.model.parameters()).device)
     scored = predictable_positions(protocol, SEQUENCES)
     right = direct_logit_attribution(subject.model, tokens)

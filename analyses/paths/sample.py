@@ -35,7 +35,7 @@ class Sample:
 def random_sample(subject: Subject, seed: int) -> Sample:
     """Random sequences that repeat, as `interp lens` draws them; tokens that an earlier copy predicts count."""
     config = subject.config
-    protocol = olsson_protocol(config.d_vocab, config.n_ctx, subject.bos)
+    protocol = olsson_protocol(config.d_vocab, config.n_ctx, subject.bos, subject.excluded)
     tokens = repeated_tokens(protocol, SEQUENCES, torch.Generator().manual_seed(seed))
     return repeated_sample(tokens, predictable_positions(protocol, SEQUENCES), protocol)
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from analyses.audit.result import AuditReport
 from analyses.criteria import ROLES
 from analyses.evidence import RANK, Verdict
+from analyses.loading import ModelConfig
 from analyses.report.blocks import listed
-from toy_models.config import TransformerConfig
 
 CHANNELS = {
     "K": "which token stood before each position by {heads} (K-composition)",
@@ -93,7 +93,7 @@ def fed(verdicts: Sequence[Verdict]) -> str:
     return f"; {told} {listed(clauses)}" if clauses else ""
 
 
-def model_in_words(config: TransformerConfig) -> str:
+def model_in_words(config: ModelConfig) -> str:
     """The architecture in one sentence."""
     c = config
     layers = f"{c.n_layers} layer{'s' * (c.n_layers != 1)} of {c.n_heads} attention head{'s' * (c.n_heads != 1)}"

@@ -1,46 +1,100 @@
-"""A model from disk with everything a command needs to know about it."""
+"""A model under study, with everything a command needs to know about it, wherever it is from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
+
+from torch import nn
 
 from analyses.output import check_folder
 from interp.names import Head, check
-from toy_models.checkpoint import CHECKPOINTS, RUN, load_checkpoint
-from toy_models.config import TransformerConfig, to_dict
+from toy_models.checkpoint import RUN
+from toy_models.config import to_dict
 from toy_models.errors import InputError
 from toy_models.task_config import TaskConfig
 from toy_models.training.metrics_log import Record, read_metrics
 from toy_models.training.run_folder import METRICS, read_run
 from toy_models.training.target import Target
-from toy_models.transformer import Transformer
-from toy_models.vocabulary import Vocabulary
+
+
+@runtime_checkable
+class ModelConfig(Protocol):
+    """What commands read of a configuration: `toy_models.TransformerConfig` has it, and so has `BridgeConfig`."""
+
+    @property
+    def n_layers(self) -> int: ...
+    @property
+    def n_heads(self) -> int: ...
+    @property
+    def d_model(self) -> int: ...
+    @property
+    def d_head(self) -> int: ...
+    @property
+    def d_vocab(self) -> int: ...
+    @property
+    def n_ctx(self) -> int: ...
+    @property
+    def d_mlp(self) -> int: ...
+    @property
+    def activation(self) -> str: ...
+    @property
+    def positions(self) -> str: ...
+    @property
+    def normalization(self) -> str: ...
+    @property
+    def learned_positions(self) -> bool: ...
+    @property
+    def tied_embeddings(self) -> bool: ...
+    @property
+    def smeared_keys(self) -> bool: ...
+    @property
+    def biases(self) -> bool: ...
+
+
+@runtime_checkable
+class Tokens(Protocol):
+    """Names of tokens, and how text is read: `toy_models.Vocabulary`, or a tokenizer."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def bos(self) -> int | None: ...
+    @property
+    def kind(self) -> str: ...
+    def encode(self, text: str) -> list[int]: ...
 
 
 @dataclass(frozen=True)
 class Subject:
     """A model under study: where it is from, its tokens' names, and what is known about its training.
 
-    `path` is the folder that was asked for and `checkpoint` the one that the weights were read from; `run` is the
-    run folder that they belong to, None for a checkpoint that stands alone. `step`, `task` and `vocabulary` are
-    None where nobody wrote them down.
+    `path` is what was asked for and `checkpoint` the folder or file that the weights were read from; `run` is the run
+    folder that they belong to, None for a model that stands alone. `step`, `task` and `vocabulary` are None where
+    nobody wrote them down.
     """
 
-    model: Transformer
+    model: nn.Module
+    config: ModelConfig
     path: Path
     checkpoint: Path
     run: Path | None
     model_hash: str
-    vocabulary: Vocabulary | None
+    vocabulary: Tokens | None
     task: TaskConfig | None
     step: int | None
-
-    @property
-    def config(self) -> TransformerConfig:
-        return self.model.config
+    bos: int | None = None
+    """The token that begins every sequence, if there is one."""
+    excluded: tuple[int, ...] = ()
+    """Tokens that are never drawn at random: special ones, and rows of the embedding that no token has."""
+    home: Path | None = None
+    """Where results go if nobody says; None for `path`."""
+    kind: str = ""
+    """What the model is beyond its configuration, in a few words."""
+    notes: tuple[str, ...] = ()
+    """What has to be said about how it was read."""
 
     @property
     def name(self) -> str:
@@ -55,11 +109,6 @@ class Subject:
         if self.vocabulary is not None:
             return self.vocabulary.labels
         return tuple(str(token) for token in range(self.config.d_vocab))
-
-    @property
-    def bos(self) -> int | None:
-        """The token that begins every sequence, if there is one."""
-        return None if self.vocabulary is None else self.vocabulary.bos
 
     @property
     def heads(self) -> tuple[Head, ...]:
@@ -94,7 +143,7 @@ class Subject:
 
     def folder(self, out: Path | None) -> Path:
         """Where results go: `out`, or beside the model; `OutputError` if nothing can be written there."""
-        return check_folder(self.path if out is None else out)
+        return check_folder(out or self.home or self.path)
 
     def to_dict(self) -> dict[str, Any]:
         """What identifies the model, for JSON."""
@@ -105,54 +154,18 @@ class Subject:
             "hash": self.model_hash,
             "config": to_dict(self.config),
             "task": None if self.task is None else to_dict(self.task),
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
     def describe(self) -> str:
         """One line for the terminal."""
         c = self.config
-        kind = "attention-only" if c.d_mlp == 0 else f"MLPs of {c.d_mlp}"
+        mlp = "attention-only" if c.d_mlp == 0 else f"MLPs of {c.d_mlp}"
+        kind = f"{self.kind}, {mlp}" if self.kind else mlp
         trained = "" if self.step is None else f", {self.step} steps"
         on = "" if self.task is None else f" on {self.task.kind}"
+        notes = "".join(f"; {note}" for note in self.notes)
         return (
             f"{self.path}: {c.n_layers} layers x {c.n_heads} heads, {kind}, {c.positions} positions, "
-            f"{c.d_vocab} tokens, context {c.n_ctx}{trained}{on}"
+            f"{c.d_vocab} tokens, context {c.n_ctx}{trained}{on}{notes}"
         )
-
-
-def load_subject(path: str | Path, device: str = "cpu") -> Subject:
-    """The model of a run folder or a checkpoint folder.
-
-    Raises `InputError` when there is none, or it is damaged (naming the file), when what is said about its vocabulary
-    or task cannot be, and for an unknown device.
-    """
-    path = Path(path)
-    checkpoint = load_checkpoint(path, device)
-    try:
-        vocabulary, task = checkpoint.vocabulary, checkpoint.task
-        if vocabulary is not None and len(vocabulary) != checkpoint.config.d_vocab:
-            d_vocab = checkpoint.config.d_vocab
-            raise InputError(f"the vocabulary has {len(vocabulary)} tokens, the model's d_vocab is {d_vocab}")
-        step = checkpoint.metadata.get("step")
-        if not (step is None or (isinstance(step, int) and step >= 0)):
-            raise InputError(f"step must be a whole number of 0 or above, got {step!r}")
-    except InputError as error:
-        raise InputError(f"{checkpoint.path / 'config.json'}: metadata: {error}") from error
-    return Subject(
-        model=checkpoint.model,
-        path=path,
-        checkpoint=checkpoint.path,
-        run=find_run(path),
-        model_hash=checkpoint.model_hash,
-        vocabulary=vocabulary,
-        task=task,
-        step=step,
-    )
-
-
-def find_run(path: Path) -> Path | None:
-    """The run folder that a folder is, or whose checkpoint it is."""
-    path = path.resolve()
-    if (path / RUN).exists():
-        return path
-    above = path.parent.parent
-    return above if path.parent.name == CHECKPOINTS and (above / RUN).exists() else None
