@@ -25,6 +25,7 @@ from toy_models.config import TransformerConfig
 from toy_models.errors import InputError
 from toy_models.hook_point import HookPoint
 from toy_models.norm import make_norm, normalise
+from toy_models.positions import rotary_angles, rotate, sinusoids
 from toy_models.qkv import NamedQKV
 from toy_models.stacked import StackedWeights
 
@@ -182,9 +183,9 @@ class Attention(NamedQKV):
             self.hook_smeared_k = HookPoint("batch pos head d_head")
         self.rotates = config.positions == "rotary"
         if self.rotates:
-            angles = rotary_angles(config.n_ctx, config.d_head, config.rotary_base)
-            self.register_buffer("cos", angles.cos(), persistent=False)
-            self.register_buffer("sin", angles.sin(), persistent=False)
+            self.rotary = (config.n_ctx, config.d_head, config.rotary_base)
+            for name, turn in self.turns().items():
+                self.register_buffer(name, turn, persistent=False)
             self.hook_rot_q = HookPoint("batch pos head d_head")
             self.hook_rot_k = HookPoint("batch pos head d_head")
         self.hook_attn_scores = HookPoint("batch head dest src")
@@ -205,6 +206,18 @@ class Attention(NamedQKV):
             k = self.hook_rot_k(rotate(k, self.cos, self.sin))
         z = self.hook_z(self.mix(q, k, v))
         return F.linear(z.flatten(2), self.W_O.flatten(0, 1).T, self.b_O)  # batch pos d_model
+
+    def turns(self) -> dict[str, Tensor]:
+        """Cosines and sines of the rotary angles, in the precision and place of the weights."""
+        angles = rotary_angles(*self.rotary)
+        return {"cos": angles.cos().to(self.W_O), "sin": angles.sin().to(self.W_O)}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Attention":
+        """Converts the module; angles are rounded anew, so that a model in float64 has them as exact as its weights."""
+        super()._apply(fn, recurse)
+        if self.rotates:
+            self.cos, self.sin = self.turns().values()
+        return self
 
     def project_together(self, x: Tensor) -> tuple[Tensor, ...]:
         """q, k and v of one input by one matrix product."""
@@ -269,21 +282,3 @@ def smear(k: Tensor, share: Tensor) -> Tensor:
     before = torch.cat([k[:, :1], k[:, :-1]], dim=1)
     s = share[:, None]
     return s * k + (1 - s) * before
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turns the pair (x_2i, x_2i+1) at position p by the angle p * base^(-2i / d_head)."""
-    even, odd = x[..., 0::2], x[..., 1::2]
-    c, s = cos[: x.shape[1], None], sin[: x.shape[1], None]
-    return torch.stack([even * c - odd * s, odd * c + even * s], dim=-1).flatten(-2)
-
-
-def rotary_angles(n_ctx: int, d_head: int, base: float) -> Float[Tensor, "n_ctx half"]:
-    frequency = base ** (-torch.arange(0, d_head, 2) / d_head)
-    return torch.outer(torch.arange(n_ctx).to(frequency.dtype), frequency)
-
-
-def sinusoids(n_ctx: int, d_model: int) -> Float[Tensor, "n_ctx d_model"]:
-    """sin and cos of p * 10000^(-2i / d_model), interleaved (Vaswani et al. 2017, section 3.5)."""
-    angles = rotary_angles(n_ctx, d_model, 10000.0)
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
