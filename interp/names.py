@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from interp.errors import InputError
 
-_HEAD = re.compile(r"(?:L(\d+)H(\d+)|(\d+)\.(\d+)|a(\d+)\.h(\d+))", re.IGNORECASE)
+_HEAD = re.compile(r"(?:L(\d+)H(\d+)|(\d+)\.(\d+)|a(\d+)\.h(\d+))", re.IGNORECASE | re.ASCII)
 
 
 class Head(NamedTuple):
