@@ -11,12 +11,18 @@ from analyses.evidence import CONFIDENCE, Confidence
 
 ROLES: dict[str, str] = {
     "induction": "after [A][B] ... [A] attends to [B], and by that raises [B]",
+    "copy-suppression": "attends to earlier tokens that the model already predicts, and lowers them",
     "anti-copying": "attends as an induction head does, and lowers the token it attends to",
     "prefix-matching": "attends as an induction head does, without raising the token that followed",
     "previous-token": "attends to the token before",
     "duplicate-token": "attends to earlier copies of the present token",
     "current-token": "attends to its own position",
     "first-token": "attends to the first position, where attention rests that has nothing to do",
+    "positional": "attends by position alone, to other places than these three",
+    "virtual-head": "part of a virtual head: the later one's values read what the earlier one moved",
+    "copying": "raises the tokens it attends to",
+    "idle": "writes next to nothing that matters on these tokens",
+    "unexplained": "removing it costs loss, and none of these roles says why",
     "none": "none of these",
 }
 """The roles a head can have, and what each means."""

@@ -16,7 +16,12 @@ CONFIDENCE: dict[Confidence, str] = {
     "weak": "behaviour alone is for it, the other two are undecided or missing",
     "contested": "behaviour is for it and another kind is against it: the kinds of evidence disagree",
 }
-"""What each word means; a head whose behaviour is not for a role never gets that role."""
+"""What each word means; a head whose behaviour is not for a role never gets that role.
+
+For an idle head read "causal" for "behaviour": that nothing breaks without it is what the role says.
+"""
+LEADS: dict[str, Kind] = {"idle": "causal"}
+"""The kind of evidence that a role cannot do without; behaviour, where none is named."""
 
 RANK: dict[Confidence, int] = {"contested": 0, "weak": 1, "moderate": 2, "strong": 3}
 
@@ -39,6 +44,8 @@ class Measurement:
     nulls: Mapping[str, float] = field(default_factory=dict)
     threshold: float | None = None
     informs: bool = False
+    compared: Mapping[str, float] = field(default_factory=dict)
+    """The same number of something else, for comparison: no null, and nothing that has to be beaten."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +66,32 @@ class Evidence:
             return "against"
         return "undecided" if None in held else "for"
 
+    @property
+    def decisive(self) -> Measurement | None:
+        """The first measurement that makes the status what it is."""
+        wanted = {"for": True, "against": False, "undecided": None, "missing": None}[self.status]
+        return next((m for m in self.measurements if not m.informs and m.holds is wanted), None)
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A number that speaks against a role which the leading kind of evidence is for."""
+
+    role: str
+    kind: Kind
+    measurement: Measurement
+    text: str
+
 
 @dataclass(frozen=True)
 class Feeder:
-    """The earlier head that a head reads through, and by which composition.
+    """The earlier head that a head reads through (or, among a claim's readers, a later one), and by which composition.
 
     `weights` and `causal` are the numbers behind it; `agree` is False when they point at different heads.
     """
 
     head: str
-    channel: Literal["K", "Q"]
+    channel: Literal["K", "Q", "V"]
     causal: Measurement
     weights: Measurement | None
     agree: bool | None
@@ -85,24 +108,48 @@ class Claim:
     notes: tuple[str, ...] = ()
     mechanism: Mechanism | None = None
     """How it is done, for roles that can be done in several ways (induction); None for the others."""
+    readers: tuple[Feeder, ...] = ()
+    """The later heads that read it, for a part of a virtual head."""
 
     def status(self, kind: Kind) -> Status:
         return next((e.status for e in self.evidence if e.kind == kind), "missing")
 
     @property
     def confidence(self) -> Confidence | None:
-        """None when behaviour is not for the role."""
-        return weigh({kind: self.status(kind) for kind in KINDS})
+        """None when the leading kind (behaviour; of idle heads causal) is not for the role."""
+        return weigh({kind: self.status(kind) for kind in KINDS}, self.leads)
 
     @property
     def possible_confidence(self) -> Confidence | None:
         """The highest confidence that evidence now missing or undecided could still bring."""
-        return weigh({kind: _hopeful(self.status(kind)) for kind in KINDS})
+        return weigh({kind: _hopeful(self.status(kind)) for kind in KINDS}, self.leads)
+
+    @property
+    def leads(self) -> Kind:
+        """The kind of evidence without which there is no such role."""
+        return LEADS.get(self.role, "behaviour")
+
+    @property
+    def contradictions(self) -> tuple["Contradiction", ...]:
+        """Where a kind of evidence is against what the leading one is for, and where a partner's two numbers differ."""
+        if self.confidence is None:
+            return ()
+        against = [(e.kind, e.decisive) for e in self.evidence if e.status == "against"]
+        found = [Contradiction(self.role, kind, m, self._said(kind, m)) for kind, m in against if m is not None]
+        for feeder in (*self.feeders, *self.readers):
+            if feeder.agree is False and feeder.weights is not None:
+                text = f"{feeder.head} by {feeder.channel}-composition: {feeder.note}"
+                found.append(Contradiction(self.role, "weights", feeder.weights, text))
+        return tuple(found)
+
+    def _said(self, kind: Kind, broken: Measurement) -> str:
+        rule = f"{broken.name} is {broken.value:.3g}, and the rule is: {broken.rule}"
+        return f"{self.leads} is for {self.role}, but the {kind} evidence is against it: {rule}"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The role of one head: the claim with the most confidence; the others beside it."""
+    """The role that one head is named after, and all its claims."""
 
     head: str
     role: str
@@ -112,8 +159,17 @@ class Verdict:
 
     @property
     def roles(self) -> tuple[Claim, ...]:
-        """Every claim that behaviour is for, the one with the most confidence first: a head can have several roles."""
+        """Every claim that behaviour is for, the one it is named after first: a head can have several roles."""
         return tuple(claim for claim in self.claims if claim.confidence is not None)
+
+    def having(self, role: str) -> Claim | None:
+        """The claim of this role, if the head has it."""
+        return next((claim for claim in self.roles if claim.role == role), None)
+
+    @property
+    def contradictions(self) -> tuple[Contradiction, ...]:
+        """Of all its roles."""
+        return tuple(each for claim in self.roles for each in claim.contradictions)
 
     def to_dict(self) -> dict[str, Any]:
         claims = [
@@ -127,6 +183,7 @@ class Verdict:
                     for e in c.evidence
                 },
                 "feeders": [asdict(f) for f in c.feeders],
+                "readers": [asdict(f) for f in c.readers],
                 "notes": list(c.notes),
             }
             for c in self.claims
@@ -135,16 +192,21 @@ class Verdict:
             "head": self.head,
             "role": self.role,
             "confidence": self.confidence,
+            "roles": [
+                {"role": c.role, "mechanism": c.mechanism, "confidence": c.confidence, "leads": c.leads}
+                for c in self.roles
+            ],
+            "contradictions": [asdict(each) for each in self.contradictions],
             "summary": self.summary,
             "claims": claims,
         }
 
 
-def weigh(status: Mapping[Kind, Status]) -> Confidence | None:
+def weigh(status: Mapping[Kind, Status], leads: Kind = "behaviour") -> Confidence | None:
     """The confidence of a role from the status of its kinds of evidence; the words are defined in CONFIDENCE."""
-    if status["behaviour"] != "for":
+    if status[leads] != "for":
         return None
-    others = [status["weights"], status["causal"]]
+    others = [status[kind] for kind in KINDS if kind != leads]
     if "against" in others:
         return "contested"
     return ("weak", "moderate", "strong")[others.count("for")]

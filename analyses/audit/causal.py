@@ -11,6 +11,7 @@ from torch import nn
 from analyses.audit.effects import Effects, measure_backup, measure_effects
 from analyses.audit.feeding import CHANNELS, Feeding, Loss, measure_feeding
 from analyses.audit.matching import Edge
+from analyses.audit.mechanism import Way, smearing_lost
 from analyses.audit.rules import above, below, every, some
 from analyses.criteria import Criteria
 from analyses.evidence import Feeder, Measurement
@@ -48,6 +49,9 @@ class Causal:
         if self.splits:
             above_first = [head for head in matching if head.layer > 0]
             self.feedings = {h: measure_feeding(model, h, tokens, scored, generator, level) for h in above_first}
+        self.smearing: dict[Head, Estimate] = {}
+        if weights.smear is not None:
+            self.smearing = {head: smearing_lost(model, head, tokens, generator, level) for head in matching}
         self.backup = measure_backup(model, tokens, scored, matching, generator, level)
 
     def reading(self, role: str, head: Head) -> tuple[Measurement, ...]:
@@ -69,7 +73,8 @@ class Causal:
     def feeders(self, head: Head) -> tuple[tuple[Feeder, ...], tuple[str, ...]]:
         """The earlier heads it reads by K or Q, and what has to be said about them."""
         if head.layer == 0:
-            return (), ("in the first layer there is no earlier head to read: its keys must be smeared",)
+            smeared = head in self.smearing
+            return (), () if smeared else ("in the first layer there is no earlier head to read, and no smeared key",)
         if head not in self.feedings:
             why = "was not measured" if self.splits else "cannot be measured: the model has no inputs split by head"
             return (), (f"which earlier head it reads {why}",)
@@ -79,6 +84,12 @@ class Causal:
                 losses = [loss for loss in feeding.losses if loss.channel == channel]
                 named += [self._feeder(head, loss) for loss in losses if self._is_feeder(loss)]
         return tuple(named), tuple(self._notes(feeding, named))
+
+    def lost(self, head: Head) -> dict[Way, Estimate]:
+        """The share of its prefix matching that each mechanism could carry, as far as it was measured."""
+        by_channel = self.feedings[head].by_channel if head in self.feedings else {}
+        found: dict[Way, Estimate] = {"K": by_channel["K"], "Q": by_channel["Q"]} if by_channel else {}
+        return found | ({"smeared": self.smearing[head]} if head in self.smearing else {})
 
     def stand_ins(self, head: Head) -> tuple[str, ...]:
         """Says so where only the removal of all heads of its kind shows what it does."""
@@ -99,6 +110,7 @@ class Causal:
             "effects": self.effects.to_dict(),
             "backup": {str(head): {to: e.to_dict() for to, e in by.items()} for head, by in self.backup.items()},
             "gain": self.gain,
+            "smearing": {str(head): estimate.to_dict() for head, estimate in self.smearing.items()},
             "feeding": {str(head): feeding.to_dict() for head, feeding in self.feedings.items()},
         }
 
@@ -181,13 +193,15 @@ class Causal:
 
     def _read(self, head: Head) -> Measurement:
         """Whether what it matches by comes from earlier heads, as it must above the first layer."""
-        if head not in self.feedings:
+        if not self.lost(head):
             return Measurement(
                 "prefix matching lost without earlier heads", math.nan, "not measured", None, informs=True
             )
-        best = max(self.feedings[head].by_channel.items(), key=lambda item: item[1].mean)
+        best = max(self.lost(head).items(), key=lambda item: item[1].mean)
+        smeared = "its keys are its own alone (smear 1)"
+        what = smeared if best[0] == "smeared" else f"all earlier heads leave its {best[0]} input"
         return Measurement(
-            f"share of prefix matching lost when all earlier heads leave its {best[0]} input",
+            f"share of prefix matching lost when {what}",
             best[1].mean,
             f"at least {self.criteria.feed_drop:.0%}, with its whole interval",
             above(best[1], self.criteria.feed_drop),

@@ -7,12 +7,10 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
-from analyses.audit.matching import Channel
+from analyses.audit.matching import CHANNELS, Channel
 from interp.ablation import EdgeEffects, edge_effects
 from interp.names import Head
 from interp.stats import Estimate, Estimates
-
-CHANNELS: tuple[Channel, ...] = ("K", "Q")
 
 
 @dataclass(frozen=True)

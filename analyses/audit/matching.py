@@ -11,6 +11,7 @@ from interp.stats import Scored
 from interp.weights import TransformerWeights
 
 Channel = Literal["K", "Q"]
+CHANNELS: tuple[Channel, ...] = ("K", "Q")
 READINGS: dict[Channel, str] = {
     "K": "eigenvalue score of the K-term, tokens to tokens",
     "Q": "share of positions p whose Q-term is largest at p + 1",

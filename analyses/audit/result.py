@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from analyses.audit.expectations import Expectation, Judgement, judge
+from analyses.audit.expectations import Expectation, Judgement, has_role, judge
 from analyses.audit.verdicts import Sources
 from analyses.criteria import Criteria
-from analyses.evidence import RANK, Confidence, Kind, Verdict
+from analyses.evidence import Confidence, Kind, Mechanism, Verdict
 from interp.heads import HeadBattery
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of report.json; raised when a field changes its meaning or goes away."""
 
 
@@ -33,11 +33,9 @@ class AuditReport:
     def __getitem__(self, head: str) -> Verdict:
         return next(verdict for verdict in self.verdicts if verdict.head == head)
 
-    def heads(self, role: str, confidence: Confidence = "weak") -> list[str]:
-        """Names of the heads with this role, at this confidence or above."""
-        return [
-            v.head for v in self.verdicts if v.role == role and v.confidence and RANK[v.confidence] >= RANK[confidence]
-        ]
+    def heads(self, role: str, confidence: Confidence = "weak", mechanism: Mechanism | None = None) -> list[str]:
+        """Names of the heads that have this role among theirs, at this confidence or above, done by this mechanism."""
+        return [v.head for v in self.verdicts if has_role(v, role, confidence, mechanism)]
 
     def judge(self, expectations: Sequence[Expectation], confidence: Confidence | None = None) -> list[Judgement]:
         """What becomes of each expectation, at `confidence` or that of the criteria."""

@@ -67,6 +67,7 @@ def _audit(
         behaviour=None if "behaviour" in skip else _behaviour(model, weights, battery, criteria, generator),
         weights=None if "weights" in skip else WeightEvidence(on_cpu, edges, criteria, generator, bos),
         causal=None if "causal" in skip else Causal(model, weights, battery, criteria, generator, edges),
+        criteria=criteria,
     )
     heads = [Head(layer, index) for layer in range(weights.n_layers) for index in range(weights.n_heads)]
     verdicts = tuple(verdict(head, sources) for head in heads)

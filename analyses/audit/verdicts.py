@@ -1,12 +1,13 @@
 """From measurements to a role for every head: which claims can be made, and which of them a head is named after."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from analyses.audit.behaviour import Behaviour
 from analyses.audit.causal import Causal
+from analyses.audit.mechanism import decide_mechanism
 from analyses.audit.weight_evidence import WeightEvidence
-from analyses.criteria import ROLES
-from analyses.evidence import RANK, Claim, Evidence, Feeder, Measurement, Verdict
+from analyses.criteria import ROLES, Criteria
+from analyses.evidence import RANK, Claim, Evidence, Feeder, Measurement, Mechanism, Verdict
 from interp.names import Head
 
 PATTERN_ROLES = {
@@ -25,6 +26,7 @@ class Sources:
     behaviour: Behaviour | None
     weights: WeightEvidence | None
     causal: Causal | None
+    criteria: Criteria
 
 
 def verdict(head: Head, sources: Sources) -> Verdict:
@@ -62,7 +64,17 @@ def _reading_claim(role: str, head: Head, sources: Sources) -> Claim:
         causal = sources.causal.reading(role, head)
         feeders, notes = sources.causal.feeders(head)
         notes += sources.causal.stand_ins(head) if role == "induction" else ()
-    return _claim(role, behaviour, weights, causal, feeders, notes)
+    if role != "induction":
+        return _claim(role, behaviour, weights, causal, feeders, notes)
+    mechanism, said = _mechanism(head, sources)
+    return replace(_claim(role, behaviour, weights, causal, feeders, notes + said), mechanism=mechanism)
+
+
+def _mechanism(head: Head, sources: Sources) -> tuple[Mechanism, tuple[str, ...]]:
+    if sources.causal is None:
+        return "not identified", ("the mechanism is not identified: that takes causal evidence",)
+    matched = None if sources.weights is None else sources.weights.matched(head)
+    return decide_mechanism(sources.causal.lost(head), matched, sources.criteria.feed_drop)
 
 
 def _pattern_claim(role: str, head: Head, sources: Sources) -> Claim:

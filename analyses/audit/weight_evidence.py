@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analyses.audit.matching import READINGS, Edge
+from analyses.audit.matching import CHANNELS, READINGS, Edge
+from analyses.audit.mechanism import Way
 from analyses.criteria import Criteria
 from analyses.evidence import Measurement
 from interp.circuits import DiagonalScores, copying_score
@@ -64,6 +65,12 @@ class WeightEvidence:
                 threshold=even + margin,
             ),
         )
+
+    def matched(self, head: Head) -> dict[Way, bool]:
+        """By which mechanisms of induction its weights alone could match equal tokens."""
+        edges = self.edges.get(head, ())
+        found: dict[Way, bool] = {c: any(e.stands_out for e in edges if e.channel == c) for c in CHANNELS}
+        return found | {"smeared": self._smeared_match(head)[0] >= self.criteria.token_match}
 
     def to_dict(self) -> dict[str, Any]:
         return {
