@@ -3,6 +3,7 @@
 import cmath
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,14 @@ from torch import Tensor
 from interp.weights import TransformerWeights
 from toy_models.config import TransformerConfig
 from toy_models.transformer import Transformer
+
+ACTIVATIONS = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_new": partial(F.gelu, approximate="tanh"),
+    "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
+}
 
 
 @contextlib.contextmanager
@@ -50,10 +59,11 @@ def logits_from(w: TransformerWeights, tokens: Tensor) -> Tensor:
         residual = residual + w.W_pos[: tokens.shape[1]]
     for layer in range(w.n_layers):
         x = normalised(w, residual, w.ln1_w, w.ln1_b, layer)
-        added = sum((attention(w, x, layer, head) for head in range(w.n_heads)), w.b_O[layer])
+        before, added = residual, sum((attention(w, x, layer, head) for head in range(w.n_heads)), w.b_O[layer])
         residual = residual + added
         if w.W_in is not None:
-            residual = residual + activated(w, normalised(w, residual, w.ln2_w, w.ln2_b, layer), layer)
+            read = before if w.parallel else residual
+            residual = residual + activated(w, normalised(w, read, w.ln2_w, w.ln2_b, layer), layer)
     return w.normalise(residual, w.ln_final_w, w.ln_final_b) @ w.W_U + w.b_U
 
 
@@ -63,8 +73,11 @@ def activated(w: TransformerWeights, x: Tensor, layer: int) -> Tensor:
     assert w.b_in is not None
     assert w.W_out is not None
     assert w.b_out is not None
-    activation = F.gelu if w.activation == "gelu" else F.relu
-    return activation(x @ w.W_in[layer] + w.b_in[layer]) @ w.W_out[layer] + w.b_out[layer]
+    activation, pre = ACTIVATIONS[w.activation or ""], x @ w.W_in[layer] + w.b_in[layer]
+    if w.W_gate is None:
+        return activation(pre) @ w.W_out[layer] + w.b_out[layer]
+    assert w.b_gate is not None
+    return (activation(x @ w.W_gate[layer] + w.b_gate[layer]) * pre) @ w.W_out[layer] + w.b_out[layer]
 
 
 def normalised(w: TransformerWeights, x: Tensor, gain: Tensor | None, bias: Tensor | None, layer: int) -> Tensor:
@@ -88,8 +101,12 @@ def attention(w: TransformerWeights, x: Tensor, layer: int, head: int) -> Tensor
 def score(w: TransformerWeights, q: Tensor, k: Tensor, offset: int) -> Tensor:
     """q R(offset) k^T / attn_scale, the rotation done pair by pair with complex numbers."""
     if w.rotary_base is not None:
-        pairs = torch.view_as_complex(q[:, : w.rotary_dim].unflatten(-1, (-1, 2)).contiguous())
-        angles = [offset * w.rotary_base ** (-2 * i / w.rotary_dim) for i in range(w.rotary_dim // 2)]
-        turned = pairs * torch.tensor([cmath.exp(1j * angle) for angle in angles], dtype=torch.complex128)
-        q = torch.cat([torch.view_as_real(turned).flatten(-2).to(q), q[:, w.rotary_dim :]], dim=-1)
+        n, halves = w.rotary_dim // 2, w.rotary_pairs == "halves"
+        at = [(i, i + n) if halves else (2 * i, 2 * i + 1) for i in range(n)]
+        pairs = torch.stack([torch.complex(q[:, first], q[:, second]) for first, second in at], dim=1)
+        frequencies = w.rotary_frequencies or [w.rotary_base ** (-2 * i / w.rotary_dim) for i in range(n)]
+        turned = pairs * torch.tensor([cmath.exp(1j * offset * f) for f in frequencies], dtype=torch.complex128)
+        q = q.clone()
+        for (first, second), pair in zip(at, turned.unbind(1), strict=True):
+            q[:, first], q[:, second] = pair.real.to(q), pair.imag.to(q)
     return (q * k).sum(-1) / w.attn_scale

@@ -154,8 +154,11 @@ class Graph:
 
 
 def graph_of(w: TransformerWeights) -> Graph:
-    """The graph of a model; `InputError` for one without attention layers."""
+    """The graph of a model; `InputError` for one without attention layers, or with a gated or a parallel MLP."""
     if not w.n_layers:
         raise InputError("the model has no attention layers: there are no edges between heads to measure")
+    if w.W_gate is not None or w.parallel:
+        kind = "gated" if w.W_gate is not None else "parallel"
+        raise InputError(f"edges are measured where MLPs are plain and follow attention; this model's are {kind}")
     positions = "standard" if w.W_pos is not None else "shortformer" if w.W_pos_attn is not None else None
     return Graph(w.n_layers, w.n_heads, w.W_in is not None, positions)  # type: ignore[arg-type]

@@ -48,7 +48,7 @@ def residual_points(w: TransformerWeights) -> tuple[str, ...]:
     for layer in range(w.n_layers):
         if layer == 0 and w.W_pos is not None:
             points.append(names.resid_pre_name(0))
-        if w.W_in is not None:
+        if w.W_in is not None and not w.parallel:
             points.append(names.resid_mid_name(layer))
         points.append(names.resid_post_name(layer))
     return tuple(points)

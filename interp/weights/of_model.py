@@ -11,15 +11,19 @@ from interp.weights.view import TransformerWeights
 
 
 def weights_of(model: Any, fold: bool = True, dtype: torch.dtype | None = None) -> TransformerWeights:
-    """A frozen copy of the weights of a `toy_models.Transformer` or a native TransformerLens `TransformerBridge`.
+    """A frozen copy of the weights of a `toy_models.Transformer` or a TransformerLens `TransformerBridge`.
+
+    Bridges are read that are native, or wrap GPT-2, GPT-NeoX (Pythia), Llama, Mistral, Qwen2 or Gemma of Hugging Face:
+    rotary positions, grouped keys and values (each head gets its own copy), gated and parallel MLPs included. The
+    context ends where a sliding window of attention does.
 
     With `fold`, the gains, biases and centring of the normalisation are moved into the neighbouring weights, so that
     only a scale per position remains (see `interp.weights.folding.fold`); `folded` of the result says what was done.
     `dtype` converts before folding: float64 gives identities to rounding error.
 
-    Raises `InputError` for other models, for architectures whose weights mean something else (shared keys and values,
-    parallel blocks, gated MLPs ...), for weights that are not finite (naming the tensor), and where shortformer
-    positions meet a gain of 0, which makes folding impossible.
+    Raises `InputError` for other models, for architectures and options whose weights mean something else, for weights
+    that are not finite (naming the tensor), and where shortformer positions meet a gain of 0, which makes folding
+    impossible.
     """
     w = read_weights(model)
     w = w if dtype is None else w.to(dtype)

@@ -1,4 +1,4 @@
-"""Reads the weights of models that are understood: ours, and TransformerLens' native bridge; neither is imported."""
+"""Reads the weights of models that are understood: ours, and TransformerLens' bridges; none is imported."""
 
 import math
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from interp.errors import InputError
+from interp.weights.foreign import read_foreign
 from interp.weights.view import TransformerWeights
 
 
@@ -18,7 +19,7 @@ def read_weights(model: Any) -> TransformerWeights:
     `softmax(q k^T / scale)` per head with its own keys and values, and for weights that are not finite.
     """
     if is_bridge(model):
-        return read_bridge(model)
+        return read_bridge(model) if type(model.original_model).__name__ == "NativeModel" else read_wrapped(model)
     if hasattr(getattr(model, "config", None), "positions") and hasattr(model, "W_Q"):
         return read_ours(model)
     raise InputError(
@@ -94,6 +95,12 @@ def copy(tensor: Tensor) -> Tensor:
     return tensor.detach().clone()
 
 
+def read_wrapped(bridge: Any) -> TransformerWeights:
+    w = read_foreign(bridge)
+    check_finite(w.tensors())
+    return w
+
+
 def read_bridge(bridge: Any) -> TransformerWeights:
     config = bridge.cfg
     refuse_unread_options(bridge)
@@ -152,13 +159,9 @@ def normalization_of(config: Any) -> str:
 def refuse_unread_options(bridge: Any) -> None:
     """`InputError` naming the first option of a bridge that changes what its weights mean."""
     config = bridge.cfg
-    inner = type(bridge.original_model).__name__
     kind = config.normalization_type
     scaling = getattr(config, "rope_scaling", None)
     reasons = {
-        f"it wraps {inner}; only native models are read (TransformerBridge.boot_native, boot_tl_legacy)": (
-            inner != "NativeModel"
-        ),
         "heads share keys and values (n_key_value_heads, GQA)": (
             (config.n_key_value_heads or config.n_heads) != config.n_heads
         ),

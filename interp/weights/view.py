@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.errors import InputError
@@ -58,11 +58,23 @@ class TransformerWeights:
     """None unless q and k are rotated."""
     rotary_dim: int = 0
     """How many of the d_head numbers are rotated."""
+    rotary_pairs: Literal["adjacent", "halves"] = "adjacent"
+    """Which numbers turn together: 2i and 2i + 1, or i and i + rotary_dim / 2."""
+    rotary_frequencies: tuple[float, ...] | None = None
+    """By how many radians each pair turns per position, where it is not rotary_base^(-2i / rotary_dim)."""
+    n_kv_heads: int | None = None
+    """How many different heads there are among W_K and W_V, consecutive ones being equal; None: all may differ."""
     W_in: Float[Tensor, "layer d_model d_mlp"] | None = None
     b_in: Float[Tensor, "layer d_mlp"] | None = None
     W_out: Float[Tensor, "layer d_mlp d_model"] | None = None
     b_out: Float[Tensor, "layer d_model"] | None = None
+    W_gate: Float[Tensor, "layer d_model d_mlp"] | None = None
+    """With a gate, the MLP is `(activation(N(x) W_gate + b_gate) * (N(x) W_in + b_in)) W_out + b_out`."""
+    b_gate: Float[Tensor, "layer d_mlp"] | None = None
     activation: str | None = None
+    """The MLP's nonlinearity, by the name that the model's configuration gives it."""
+    parallel: bool = False
+    """Whether the MLP of a layer reads what its attention reads, instead of what the attention has added to."""
     ln1_w: Float[Tensor, "layer d_model"] | None = None
     ln1_b: Float[Tensor, "layer d_model"] | None = None
     ln2_w: Float[Tensor, "layer d_model"] | None = None
@@ -128,7 +140,7 @@ class TransformerWeights:
     def rotation(self, offset: int | None = None) -> Float[Tensor, "d_head d_head"]:
         """R(offset) in `q_i · k_j = x_i W_Q R(i - j) W_K^T x_j^T`, offset = dest - src; I without rotary positions.
 
-        The pair (2i, 2i+1) turns by offset * rotary_base^(-2i / rotary_dim) (Su et al. 2021, arXiv:2104.09864).
+        Pair i, of `rotary_pairs`, turns by offset * rotary_base^(-2i / rotary_dim) (Su et al. 2021, arXiv:2104.09864).
         Raises `InputError` for rotary positions without an offset, or an offset that the context does not hold.
         """
         if self.rotary_base is None:
@@ -139,13 +151,25 @@ class TransformerWeights:
             )
         if not 0 <= offset < self.n_ctx:
             raise InputError(f"offset = dest - src must lie in 0..{self.n_ctx - 1}, got {offset}")
-        pairs = torch.arange(0, self.rotary_dim, 2, dtype=torch.float64)
-        angles = offset * self.rotary_base ** (-pairs / self.rotary_dim)
-        even = torch.arange(0, self.rotary_dim, 2)
+        angles, (first, second) = offset * self.frequencies(), self.pairs()
         R = torch.eye(self.d_head, dtype=torch.float64)
-        R[even, even] = R[even + 1, even + 1] = angles.cos()
-        R[even, even + 1], R[even + 1, even] = angles.sin(), -angles.sin()
+        R[first, first] = R[second, second] = angles.cos()
+        R[first, second], R[second, first] = angles.sin(), -angles.sin()
         return R.to(self.W_Q)
+
+    def frequencies(self) -> Float[Tensor, " pair"]:
+        """By how many radians each pair turns per position, in float64; none without rotary positions."""
+        if self.rotary_frequencies is not None:
+            return torch.tensor(self.rotary_frequencies, dtype=torch.float64)
+        pairs = torch.arange(0, self.rotary_dim, 2, dtype=torch.float64)
+        return (self.rotary_base or 1.0) ** (-pairs / max(1, self.rotary_dim))
+
+    def pairs(self) -> tuple[Int[Tensor, " pair"], Int[Tensor, " pair"]]:
+        """The first and the second number of each pair that turns."""
+        numbers = torch.arange(self.rotary_dim)
+        if self.rotary_pairs == "halves":
+            return numbers[: self.rotary_dim // 2], numbers[self.rotary_dim // 2 :]
+        return numbers[0::2], numbers[1::2]
 
     def normalise(
         self,
