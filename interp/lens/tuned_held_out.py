@@ -1,7 +1,7 @@
 """What the tuned lens reads on sequences that it was not trained on, beside the logit lens and a bias-only control."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from interp.errors import InputError
 from interp.lens.by_depth import LogitLens, lens_logits, lens_readings, summary
+from interp.lens.readable import Kind
 from interp.lens.seen import seen
 from interp.lens.tuned import TunedLens, at_least_float32, check_held_out
 from interp.stats import Estimates, bootstrap_intervals
 
-Kind = Literal["logit", "tuned", "bias_only"]
 KINDS: tuple[Kind, ...] = ("logit", "tuned", "bias_only")
 
 
