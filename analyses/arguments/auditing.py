@@ -1,13 +1,15 @@
 """The options of `interp audit`; no torch import."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from analyses.arguments.common import OnModel
+from analyses.arguments.common import OnModel, optional
 
 Expectations = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="ROLE[:N]")]
+Before = Annotated[Path | None, optional("BEFORE", lambda words: Path(words[0]))]
 Kinds = Annotated[tuple[Literal["weights", "behaviour", "causal"], ...], tyro.conf.UseAppendAction]
 
 
@@ -24,3 +26,6 @@ class Audit(OnModel):
     """A kind of evidence not to gather; may be repeated."""
     report: bool = True
     """Write report.html and the PNGs beside report.json."""
+    diff: Before = None
+    """Compare this audit with that of MODEL, as in --diff BEFORE AFTER: heads are matched by what they do. Each is a
+    folder, audited now, or the report.json of an earlier audit. Writes diff.json."""

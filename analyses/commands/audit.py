@@ -7,6 +7,7 @@ from typing import Any
 from analyses import exits
 from analyses.arguments import Audit
 from analyses.audit import AuditReport, Expectation, Judgement, audit
+from analyses.commands import audit_diff
 from analyses.evidence import CONFIDENCE, KINDS, Claim, Measurement, Verdict
 from analyses.loading import Subject, load_subject
 from analyses.output import plain, say, strict_json, write_files
@@ -18,6 +19,8 @@ CODES = {"holds": exits.OK, "undecided": exits.UNDECIDED, "fails": exits.EXPECTA
 
 def run(arguments: Audit) -> int:
     """Audits a model, writes report.json (and report.html with its figures), and judges the expectations."""
+    if arguments.diff is not None:
+        return audit_diff.run(arguments, arguments.diff)
     expectations = [Expectation.parse(text) for text in arguments.expect]
     subject = load_subject(arguments.model, arguments.device)
     folder = subject.folder(arguments.out)  # refuses one that cannot be written before the work

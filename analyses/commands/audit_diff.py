@@ -1,0 +1,43 @@
+"""`interp audit --diff BEFORE AFTER`: two audits compared, heads matched by what they do."""
+
+from pathlib import Path
+
+from analyses import exits
+from analyses.arguments import Audit
+from analyses.diff.compare import diff
+from analyses.diff.sources import audited
+from analyses.diff.text import text
+from analyses.output import check_folder, say, strict_json, write_files
+from toy_models.errors import InputError
+
+FILE = "diff.json"
+
+
+def run(arguments: Audit, before: Path) -> int:
+    """Audits what is not audited yet, compares, writes diff.json."""
+    refuse_options(arguments)
+    after = arguments.model
+    for path in (before, after):
+        if not path.exists():
+            raise InputError(f"{path} does not exist: expected a run or checkpoint folder, or a report.json")
+    folder = check_folder(arguments.out or (after.parent if after.is_file() else after))
+    first, second = (
+        audited(path, arguments.seed, skip=arguments.skip, device=arguments.device) for path in (before, after)
+    )
+    found = diff(first, second, arguments.seed)
+    document = strict_json(found.to_dict())
+    write_files(folder, {FILE: document})
+    if arguments.json:
+        print(document, end="")
+        say(f"wrote {folder / FILE}")
+    else:
+        print(f"{text(found)}\n\nwrote {folder / FILE}")
+    return exits.OK
+
+
+def refuse_options(arguments: Audit) -> None:
+    """Options that mean nothing here are not silently ignored."""
+    if arguments.expect or arguments.confidence is not None:
+        raise InputError("--expect and --confidence judge one audit, --diff compares two: leave one of them out")
+    if "behaviour" in arguments.skip:
+        raise InputError("--diff matches heads by what they do: leave out --skip behaviour")
