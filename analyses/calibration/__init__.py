@@ -1,0 +1,1 @@
+"""How often the audit is right, counted on models whose circuit is known: `python -m analyses.calibration`."""

@@ -1,0 +1,119 @@
+"""Cases: for every head of a drawn model, what it was made to be and what the audit said."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from analyses.audit import AuditReport, Criteria, audit
+from analyses.audit.verdicts import Sources, verdict
+from analyses.calibration.draws import Draw, Group, Half
+from analyses.calibration.models import KEPT, build
+from analyses.calibration.truths import HeadTruth, truth_of
+from analyses.evidence import Confidence, Verdict
+from interp.names import Head
+from toy_models.handmade import Truth
+
+CALLED: tuple[Confidence, ...] = ("weak", "moderate", "strong")
+"""Confidence at which a head counts as having a role; "contested" is counted by itself."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One head of one model, beside its truth."""
+
+    model: int
+    seed: int
+    name: str
+    group: Group
+    half: Half
+    level: float
+    noise: float
+    kept: float | None
+    head: str
+    made_as: str
+    truth: HeadTruth
+    given: dict[str, Confidence]
+    """Every role that the audit gave, with its confidence."""
+    mechanism: str | None
+    """Of induction, as the audit has it."""
+
+    @property
+    def positive(self) -> bool:
+        """A head that was made to do something, in a model with a circuit."""
+        return self.group == "circuit" and self.made_as != "idle"
+
+    @property
+    def easy(self) -> bool:
+        """With so little noise that the model keeps 95 % of its accuracy (without a task of its own: with none)."""
+        return self.noise == 0 if self.kept is None else self.kept >= KEPT
+
+    def called(self, role: str) -> bool:
+        return self.given.get(role) in CALLED
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        truth, values = self.truth, {field.name: getattr(self, field.name) for field in fields(self)}
+        told = {"roles": sorted(truth.roles), "silent": sorted(truth.silent), "mechanism": truth.mechanism}
+        return values | {"truth": told}
+
+
+def cases_of(draw: Draw, candidates: Sequence[Criteria]) -> list[list[Case]]:
+    """The cases of one model under each of some criteria; one audit for each `pattern_mass` among them.
+
+    Raises whatever the audit raises, with a note that says for which draw.
+    """
+    try:
+        drawn = build(draw)
+        truth = drawn.made.truth
+        audits: dict[float, AuditReport] = {}
+        found = []
+        for criteria in candidates:
+            measured = audits.get(criteria.pattern_mass)
+            if measured is None:
+                measured = audit(drawn.made.model, bos=0, seed=draw.seed, criteria=criteria)
+                audits[criteria.pattern_mass] = measured
+            verdicts = rejudged(measured, criteria)
+            found.append([case_of(draw, truth, drawn.noise, drawn.kept, verdict) for verdict in verdicts])
+        return found
+    except Exception as error:
+        error.add_note(f"in {draw}")
+        raise
+
+
+def rejudged(report: AuditReport, criteria: Criteria) -> tuple[Verdict, ...]:
+    """The verdicts under other criteria from what was measured: all thresholds may differ but `pattern_mass`, the
+    quantile of nulls and the level of intervals, which say what is measured."""
+    if criteria == report.criteria:
+        return report.verdicts
+    found = {}
+    for field in fields(report.sources):
+        source = getattr(report.sources, field.name)
+        if hasattr(source, "criteria"):
+            source = copy.copy(source)
+            source.criteria = criteria
+        found[field.name] = source
+    sources = Sources(**found)
+    return tuple(verdict(Head.parse(v.head), sources) for v in report.verdicts)
+
+
+def case_of(draw: Draw, truth: Truth, noise: float, kept: float | None, verdict: Verdict) -> Case:
+    head = Head.parse(verdict.head)
+    at = (head.layer, head.index)
+    given = {claim.role: claim.confidence for claim in verdict.roles if claim.confidence is not None}
+    mechanism = next((claim.mechanism for claim in verdict.roles if claim.role == "induction"), None)
+    return Case(
+        model=draw.index,
+        seed=draw.seed,
+        name=draw.name,
+        group=draw.group,
+        half=draw.half,
+        level=draw.level,
+        noise=noise,
+        kept=kept,
+        head=verdict.head,
+        made_as=truth.roles[at],
+        truth=truth_of(truth, at),
+        given=given,
+        mechanism=mechanism,
+    )
