@@ -90,7 +90,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (shutil.rmtree, "does not exist; give a run folder or a checkpoint folder"),
     "empty folder": (empty, "is an empty folder"),
     "folder of something else": (something_else, "neither a run nor a checkpoint"),
-    "another library's model": (another_librarys_model, "config.json: not a model of ours"),
+    "another library's model": (another_librarys_model, "config.json: describes a model of"),
     "a file": (a_file, "is a file; give the folder that holds"),
     "a run without a checkpoint": (unfinished, "is a run that has not written a checkpoint yet"),
     "config that is no JSON": (lambda f: (f / "config.json").write_text("{"), "config.json: not a JSON file"),
