@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from analyses.audit.expectations import Expectation, Judgement, has_role, judge
+from analyses.audit.in_context import InContext
 from analyses.audit.verdicts import Sources
 from analyses.criteria import Criteria
 from analyses.evidence import Confidence, Kind, Mechanism, Verdict
@@ -29,6 +30,8 @@ class AuditReport:
     seed: int
     skipped: tuple[Kind, ...]
     battery: HeadBattery | None
+    in_context: InContext | None = None
+    """None where behaviour was skipped, the model is too large for it, or it was not asked for."""
 
     def __getitem__(self, head: str) -> Verdict:
         return next(verdict for verdict in self.verdicts if verdict.head == head)
@@ -55,6 +58,8 @@ class AuditReport:
                 "weights": None if self.sources.weights is None else self.sources.weights.to_dict(),
                 "causal": None if self.sources.causal is None else self.sources.causal.to_dict(),
             },
+            "in_context": None if self.in_context is None else self.in_context.to_dict(),
+            "readable": None if self.sources.readable is None else self.sources.readable.to_dict(),
             "criteria": self.criteria.to_dict(),
             "seed": self.seed,
             "skipped": list(self.skipped),

@@ -1,6 +1,7 @@
 """The audit, from a model to verdicts: measure once, gather evidence, weigh it."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from torch import nn
 
 from analyses.audit.behaviour import Behaviour
 from analyses.audit.causal import Causal
+from analyses.audit.in_context import affordable, measure_in_context
 from analyses.audit.matching import matching_edges
+from analyses.audit.readable import measure_readable
 from analyses.audit.result import AuditReport
 from analyses.audit.verdicts import Sources, verdict
 from analyses.audit.weight_evidence import WeightEvidence
@@ -32,13 +35,16 @@ def audit(
     seed: int = 0,
     criteria: Criteria | None = None,
     skip: Collection[str] = (),
+    context: bool = True,
+    tuned: bool = False,
 ) -> AuditReport:
     """Give every head of a transformer a role, with the evidence for it.
 
     `model`: a run or checkpoint folder, or a model in memory (ours, or a native TransformerLens bridge), with `bos`
     its beginning-of-sequence token if it has one (folders know theirs). Everything random comes from `seed`; `skip`
     leaves out kinds of evidence. Behaviour and ablation are measured on repeated random tokens, Olsson et al.'s
-    protocol or the largest like it that fits; `criteria` hold the thresholds and their sources.
+    protocol or the largest like it that fits; `criteria` hold the thresholds and their sources. With `context` the
+    in-context picture and the logit lens are measured too, which decide no verdict; `tuned` adds the tuned lens.
     Raises `InputError` for folders that cannot be read, models that are no transformers, without attention layers, or
     too small to repeat anything.
     """
@@ -49,29 +55,53 @@ def audit(
         model = load_subject(model)
     if not isinstance(model, Subject):
         about = {"path": None, "class": type(model).__name__}
-        return _audit(model, about, bos, seed, criteria or Criteria(), skipped)
+        return _audit(model, about, bos, seed, criteria or Criteria(), skipped, Extras(context, tuned))
     bos = model.bos if bos is None else bos
-    return _audit(model.model, model.to_dict(), bos, seed, criteria or Criteria(), skipped)
+    extras = Extras(context, tuned, model.run)
+    return _audit(model.model, model.to_dict(), bos, seed, criteria or Criteria(), skipped, extras)
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is measured beside the evidence that decides; `run` is the run folder whose checkpoints are looked at."""
+
+    context: bool = True
+    tuned: bool = False
+    run: Path | None = None
 
 
 def _audit(
-    model: nn.Module, about: dict[str, Any], bos: int | None, seed: int, criteria: Criteria, skip: tuple[Kind, ...]
+    model: nn.Module,
+    about: dict[str, Any],
+    bos: int | None,
+    seed: int,
+    criteria: Criteria,
+    skip: tuple[Kind, ...],
+    extras: Extras,
 ) -> AuditReport:
     generator = torch.Generator().manual_seed(seed)
     weights = weights_of(model)
     battery = measure_heads(model, generator, bos=bos, n=EVERY_SEQUENCE, level=criteria.interval_level)
     offset = battery.protocol.period - 1
     on_cpu = weights.to(device="cpu")
+    seen = extras.context and "behaviour" not in skip
+    readable = measure_readable(model, battery, criteria, seed, tuned=extras.tuned) if seen else None
     edges = {} if "weights" in skip else matching_edges(on_cpu, generator, criteria.null_quantile, offset)
     sources = Sources(
         behaviour=None if "behaviour" in skip else _behaviour(model, weights, battery, criteria, generator),
         weights=None if "weights" in skip else WeightEvidence(on_cpu, edges, criteria, generator, bos),
         causal=None if "causal" in skip else Causal(model, weights, battery, criteria, generator, edges),
         criteria=criteria,
+        readable=readable,
     )
     heads = [Head(layer, index) for layer in range(weights.n_layers) for index in range(weights.n_heads)]
     verdicts = tuple(verdict(head, sources) for head in heads)
-    return AuditReport(about, verdicts, sources, criteria, seed, skip, None if "behaviour" in skip else battery)
+    picture = None
+    if seen and affordable(model, battery):
+        causal = "causal" not in skip
+        picture = measure_in_context(model, battery, verdicts, criteria, seed, run=extras.run, causal=causal)
+    shown = None if "behaviour" in skip else battery
+    return AuditReport(about, verdicts, sources, criteria, seed, skip, shown, picture)
 
 
 def _behaviour(

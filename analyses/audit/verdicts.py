@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from analyses.audit.behaviour import Behaviour
 from analyses.audit.causal import Causal
 from analyses.audit.mechanism import decide_mechanism
+from analyses.audit.readable import Readable
 from analyses.audit.weight_evidence import WeightEvidence
 from analyses.criteria import ROLES, Criteria
 from analyses.evidence import RANK, Claim, Evidence, Feeder, Measurement, Mechanism, Verdict
@@ -27,6 +28,8 @@ class Sources:
     weights: WeightEvidence | None
     causal: Causal | None
     criteria: Criteria
+    readable: Readable | None = None
+    """What heads bring to the lens, which informs and decides nothing."""
 
 
 def verdict(head: Head, sources: Sources) -> Verdict:
@@ -56,6 +59,7 @@ def _reading_claim(role: str, head: Head, sources: Sources) -> Claim:
     if sources.behaviour is not None:
         then = {"induction": sources.behaviour.raises_next, "anti-copying": sources.behaviour.lowers_next}
         behaviour = sources.behaviour.matches_prefixes(head) + (then[role](head) if role in then else ())
+        behaviour += () if sources.readable is None or role not in then else sources.readable.of(head)
     feeders: tuple[Feeder, ...] = ()
     notes: tuple[str, ...] = ()
     weights = () if sources.weights is None else sources.weights.reading(role, head)

@@ -8,11 +8,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from analyses.arguments import Lens
-from analyses.commands.lens_tuned import Tuned, tune, tuned_text
+from analyses.commands.lens_tuned import tuned_text
 from analyses.loading import Subject, load_subject
 from analyses.output import deliver, png
 from analyses.sequences import Example, example_of
 from analyses.tables import interval, number, paragraph, table, token
+from analyses.tuned import Tuned, tune
 from interp.heads import Protocol, olsson_protocol, predictable_positions, repeated_tokens
 from interp.hooks import record
 from interp.lens import Attribution, LogitLens, direct_logit_attribution, lens_logits, logit_lens, residual_points
@@ -62,7 +63,7 @@ def run(arguments: Lens) -> int:
     statistics = None if given else measure(subject, arguments.seed)
     tuned = None
     if arguments.tuned and statistics is not None:
-        tuned = tune(subject, statistics.protocol, statistics.tokens, arguments.seed + 1)
+        tuned = tune(subject.model, statistics.protocol, statistics.tokens, arguments.seed + 1)
     values = {
         "model": subject.to_dict(),
         "source": example.source,

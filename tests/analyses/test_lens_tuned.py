@@ -6,8 +6,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from analyses.commands import lens_tuned
-from analyses.commands.lens_tuned import others
+from analyses import tuned
+from analyses.tuned import others
 from interp.heads import repeated_tokens
 from interp.heads.stimuli import Protocol
 from toy_models.errors import InputError
@@ -19,7 +19,7 @@ pytest_plugins = ("tests.command_line",)
 def quick(monkeypatch):
     """Figures are made but not drawn, and training is short."""
     monkeypatch.setattr(Figure, "savefig", lambda self, file, **options: file.write(b"\x89PNG"))
-    monkeypatch.setattr(lens_tuned, "TRAINING", 64)
+    monkeypatch.setattr(tuned, "TRAINING", 64)
 
 
 def test_tuned_says_after_which_layer_and_by_which_head_induction_is_readable(interp, quick, induction, tmp_path):
