@@ -21,6 +21,7 @@ from toy_models.handmade.induction import induction_both, induction_k, induction
 from toy_models.handmade.model import Handmade
 from toy_models.handmade.options import all_options, check_kind, own_options, read_option
 from toy_models.handmade.skip_trigram import skip_trigram
+from toy_models.handmade.suppression import copy_suppression
 
 BUILDERS: dict[str, Callable[..., Handmade]] = {
     "previous_token": previous_token,
@@ -36,6 +37,7 @@ BUILDERS: dict[str, Callable[..., Handmade]] = {
     "induction_smeared": induction_smeared,
     "two_back": two_back,
     "three_layer_chain": three_layer_chain,
+    "copy_suppression": copy_suppression,
     "unread_previous_token": unread_previous_token,
     "no_copy": no_copy,
     "anti_copying": anti_copying,

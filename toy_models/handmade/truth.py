@@ -21,6 +21,7 @@ ROLES = {
     "duplicate-token": "attends to an earlier copy of the present token, else to itself",
     "induction": "attends to the token after an earlier copy of the present token, and raises its logit",
     "anti-copying": "attends as an induction head does, and lowers the logit of what it attends to",
+    "copy-suppression": "attends to earlier tokens that earlier layers predict, and lowers their logit",
     "induction-pattern": "attends as an induction head does, without copying what it attends to",
     "literal-previous": "attends to copies of the present token and returns the token before each",
     "literal-current": "attends as an induction head does, and returns the word remembered there: the present token",
