@@ -53,6 +53,11 @@ def checked_offsets(w: TransformerWeights, kind: Kind, offsets: int | Sequence[i
     return chosen
 
 
+def widened(w: TransformerWeights) -> TransformerWeights:
+    """Weights of 16 bits as float32, which holds them exactly: no ratio of norms is worked out in less."""
+    return w.to(torch.float32) if w.dtype in (torch.float16, torch.bfloat16) else w
+
+
 def needs_offset(w: TransformerWeights, kind: Kind) -> bool:
     """Whether there is a score for each offset: Q and K with rotary positions."""
     return w.rotary_base is not None and kind != "V"

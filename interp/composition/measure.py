@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.composition.draws import ROTATED, SAMPLED, rotated_scores, sampled_scores
-from interp.composition.kinds import Kind, checked_offsets, is_pair, needs_offset
+from interp.composition.kinds import Kind, checked_offsets, is_pair, needs_offset, widened
 from interp.composition.law import RotationLaw, spectrum
 from interp.composition.p_values import rotation_p_values
 from interp.composition.scores import (
@@ -128,7 +128,7 @@ def composition(
     """
     if draws < 2:
         raise InputError(f"a null needs at least 2 draws, got {draws}")
-    chosen = checked_offsets(w, kind, offsets)
+    w, chosen = widened(w), checked_offsets(w, kind, offsets)
     left, right = writing(w), reading(w, kind, chosen)
     scores = pair_scores(left, right)
     law = RotationLaw(spectrum(left.rows()), spectrum(right.rows()), w.d_model)

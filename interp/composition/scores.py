@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.circuits.factored import triangular
-from interp.composition.kinds import Kind, checked_offsets, needs_offset
+from interp.composition.kinds import Kind, checked_offsets, needs_offset, widened
 from interp.weights import TransformerWeights
 
 BAND = 2**23
@@ -50,6 +50,7 @@ def composition_scores(
     offset = dest - src separately: several `offsets` give the root mean square over them.
     Raises `InputError` for another kind, for weights that are not finite, or for rotary positions without offsets.
     """
+    w = widened(w)
     return pair_scores(writing(w), reading(w, kind, checked_offsets(w, kind, offsets)))
 
 
@@ -57,7 +58,7 @@ def composition_by_offset(
     w: TransformerWeights, kind: Kind, offsets: int | Sequence[int]
 ) -> Float[Tensor, "offset layer head layer head"]:
     """`composition_scores` at each offset = dest - src; where nothing depends on it, the same for all."""
-    chosen = (offsets,) if isinstance(offsets, int) else tuple(offsets)
+    w, chosen = widened(w), (offsets,) if isinstance(offsets, int) else tuple(offsets)
     checked_offsets(w, kind, chosen)
     if not needs_offset(w, kind):
         return pair_scores(writing(w), reading(w, kind, (0,))).expand(len(chosen), *[-1] * 4)
