@@ -1,4 +1,4 @@
-"""What breaks when heads, sets of heads or single edges are removed or attend as in textbooks, with controls."""
+"""What breaks when heads, units, sets of them or single edges are removed or attend as in textbooks, with controls."""
 
 from interp.ablation.edges import EdgeEffects, edge_effects
 from interp.ablation.heads import HeadEffects, head_effects
@@ -9,6 +9,7 @@ from interp.ablation.losses import token_losses
 from interp.ablation.metric import metric_effects
 from interp.ablation.redundancy import Interactions, interactions, pairs_within
 from interp.ablation.removal import Removal, removal
+from interp.ablation.units import Unit, UnitEffects, UnitSetEffect, unit_effects, unit_set_effect
 
 __all__ = [
     "EdgeEffects",
@@ -18,6 +19,9 @@ __all__ = [
     "Recovery",
     "Removal",
     "SetEffect",
+    "Unit",
+    "UnitEffects",
+    "UnitSetEffect",
     "edge_effects",
     "head_effects",
     "idealised_edits",
@@ -28,4 +32,6 @@ __all__ = [
     "removal",
     "set_effect",
     "token_losses",
+    "unit_effects",
+    "unit_set_effect",
 ]

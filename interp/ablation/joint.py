@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import combinations
-from math import comb
 from typing import Any
 
 import torch
@@ -12,11 +10,12 @@ from torch import Tensor, nn
 
 from interp.ablation.heads import removal_effect
 from interp.ablation.losses import scored_masks, sequence_means
+from interp.ablation.random_sets import random_sets
 from interp.ablation.removal import Over, To, removal
 from interp.errors import InputError
 from interp.names import Head, check
 from interp.stats import Estimate, Null, bootstrap_interval, monte_carlo_p_value, null_summary
-from interp.weights.shape import ModelShape, shape_of
+from interp.weights.shape import shape_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +66,7 @@ def set_effect(
     how = removal(model, tokens, to, over, reference, generator, hold_patterns=hold_patterns)
     intact = sequence_means(model, tokens, masks)
     effect = removal_effect(model, tokens, masks, how, chosen, intact)
-    others, description = _random_sets(shape, chosen, n_random, generator)
+    others, description = random_sets([(shape.heads, chosen)], n_random, generator)
     losses = torch.tensor(
         [float(removal_effect(model, tokens, masks, how, each, intact)[0, 0].nanmean()) for each in others],
         dtype=torch.float64,
@@ -85,21 +84,3 @@ def set_effect(
         losses,
         monte_carlo_p_value(loss.mean, losses) if len(losses) else None,
     )
-
-
-def _random_sets(
-    shape: ModelShape, chosen: tuple[Head, ...], n: int, generator: torch.Generator
-) -> tuple[list[tuple[Head, ...]], str]:
-    """Different sets of as many heads, and in words how they were drawn."""
-    rest, size = [head for head in shape.heads if head not in chosen], len(chosen)
-    avoids = comb(len(rest), size) >= 2
-    pool = rest if avoids else shape.heads
-    drawn_from = "the other heads" if avoids else "all heads (too few others)"
-    if comb(len(pool), size) - (not avoids) <= n:
-        every = [each for each in combinations(pool, size) if each != chosen]
-        return every, f"all {len(every)} sets of {size} of {drawn_from}"
-    found: set[tuple[Head, ...]] = set()
-    while len(found) < n:
-        picks = torch.randperm(len(pool), generator=generator)[:size].tolist()
-        found |= {tuple(sorted(pool[i] for i in picks))} - {chosen}
-    return sorted(found), f"{n} random sets of {size} of {drawn_from}"

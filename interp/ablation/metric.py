@@ -52,11 +52,11 @@ def metric_effects(
     """
     shape, tokens = shape_of(model), tokens.to(device_of(model))
     how = removal(model, tokens, to, over, reference, generator, hold_patterns=hold_patterns)
-    intact = _values(model, tokens, metric)
+    intact = metric_values(metric, model(tokens))
     found = []
     for head in shape.heads:
         with intervene(model, how.edits([head])):
-            found.append(_values(model, tokens, metric) - intact)
+            found.append(metric_values(metric, model(tokens)) - intact)
     values = torch.stack(found, dim=-1).unflatten(-1, (shape.n_layers, shape.n_heads))
     return head_scores(
         metric.name,
@@ -72,11 +72,12 @@ def metric_effects(
     )
 
 
-def _values(model: nn.Module, tokens: Tensor, metric: SequenceMetric) -> Float[Tensor, " batch"]:
-    values = metric(model(tokens)).double().cpu()
-    if values.shape != (len(tokens),) or not bool(values.isfinite().all()):
+def metric_values(metric: SequenceMetric, logits: Float[Tensor, "batch pos d_vocab"]) -> Float[Tensor, " batch"]:
+    """On the CPU, in float64; `InputError` unless there is a finite number for each sequence."""
+    values = metric(logits).double().cpu()
+    if values.shape != (len(logits),) or not bool(values.isfinite().all()):
         raise InputError(
-            f"the metric {metric.name!r} must give a finite number for each of {len(tokens)} sequences, got "
+            f"the metric {metric.name!r} must give a finite number for each of {len(logits)} sequences, got "
             f"{list(values.shape)}" + ("" if bool(values.isfinite().all()) else " with NaN or infinity")
         )
     return values

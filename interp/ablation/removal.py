@@ -1,11 +1,11 @@
 """What stands in for a removed head: nothing, its mean, or what it writes on another sequence; patterns held or not.
 
 A head is removed by replacing its `hook_z` (pattern times values, its own b_V included, before W_O). What replaces it
-always comes from the intact model, also where several heads go at once. Units other than heads are replaced by
-`interp.hooks.ablate` in the same ways.
+always comes from the intact model, also where several heads go at once. `interp.ablation.units` does the same with
+the units of any hook point.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,6 +21,7 @@ from interp.weights.shape import shape_of
 
 To = Literal["mean", "zero", "resample"]
 Over = Literal["batch and positions", "batch"]
+HELD = "; all attention patterns held as in the intact run"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,24 +71,42 @@ def removal(
     generator, no other sequence or a reference, which it does not use.
     """
     shape = shape_of(model)
-    held = _patterns(model, tokens, shape.n_layers) if hold_patterns else {}
-    aside = "; all attention patterns held as in the intact run" if hold_patterns else ""
-    if to == "zero":
-        return Removal("zero", {}, f"removed heads write nothing (zero){aside}", held)
+    held = held_patterns(model, tokens, shape.n_layers) if hold_patterns else {}
     names = [z_name(layer) for layer in range(shape.n_layers)]
+    found, text = stand_ins(model, tokens, names, to, over, reference, generator)
+    instead = {layer: found[name] for layer, name in enumerate(names) if name in found}
+    return Removal(to, instead, f"removed heads write {text}{HELD if hold_patterns else ''}", held)
+
+
+def stand_ins(
+    model: nn.Module,
+    tokens: Int[Tensor, "batch pos"],
+    names: Sequence[str],
+    to: To,
+    over: Over,
+    reference: Int[Tensor, "reference_batch reference_pos"] | None,
+    generator: torch.Generator | None,
+) -> tuple[dict[str, Tensor], str]:
+    """What stands in at each hook point for what passes there, and in words what that is; nothing for "zero".
+
+    The points have a batch and a position axis first. The arguments and what is refused are those of `removal`.
+    """
+    if to == "zero":
+        return {}, "nothing (zero)"
     if to == "resample":
         source = _another(tokens, reference, generator)
         found = record(model, tokens.to(device_of(model)), names=names, reduce=lambda z: z[source.to(z.device)])
-        text = "removed heads write what they write on another of these sequences (one random cycle through them)"
+        text = "what they write on another of these sequences (one random cycle through them)"
     else:
         seen, name = _source_of_means(tokens, over, reference)
         dims = (0, 1) if over == "batch and positions" else (0,)
         found = record(model, seen.to(device_of(model)), names=names, reduce=lambda z: z.mean(dims, keepdim=True))
-        text = f"removed heads write their mean over {over} of {name}"
-    return Removal(to, {layer: found[name] for layer, name in enumerate(names)}, text + aside, held)
+        text = f"their mean over {over} of {name}"
+    return {name: found[name] for name in names}, text
 
 
-def _patterns(model: nn.Module, tokens: Tensor, n_layers: int) -> dict[str, Tensor]:
+def held_patterns(model: nn.Module, tokens: Tensor, n_layers: int) -> dict[str, Tensor]:
+    """The patterns of all layers, by hook name."""
     names = [pattern_name(layer) for layer in range(n_layers)]
     found = record(model, tokens.to(device_of(model)), names=names)
     return {name: found[name] for name in names}

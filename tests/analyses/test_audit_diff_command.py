@@ -98,4 +98,4 @@ def test_options_that_mean_nothing_for_a_diff_are_refused(interp, induction, wor
 def test_a_place_with_nothing_in_it_is_refused(interp, induction, tmp_path):
     called = interp("audit", "--diff", tmp_path / "nothing", induction)
     assert called.code == 2
-    assert "does not exist" in called.err
+    assert "expected a run or checkpoint folder, or a report.json" in called.err
