@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp.circuits.eigenvalues import eigenvalues
 from interp.circuits.entries import tile_rows
 from interp.circuits.factored import Factored
 from interp.errors import InputError
@@ -113,7 +114,7 @@ def eigenvalue_share(table: Factored) -> Float[Tensor, "*batch"]:
 def core_share(core: Float[Tensor, "*batch r r"], noise: Float[Tensor, "*rest"]) -> Float[Tensor, "*batch"]:
     """`eigenvalue_share` of a table with these eigenvalues; 0 where they add up to no more than `noise`."""
     core = core.double()
-    total = torch.linalg.eigvals(core).abs().sum(-1)
+    total = eigenvalues(core).abs().sum(-1)
     trace = core.diagonal(dim1=-2, dim2=-1).sum(-1)
     return torch.where(total > noise, ratio(trace, total), 0.0).clamp(-1, 1)
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
+from interp.circuits.eigenvalues import eigenvalues
 from interp.errors import InputError
 
 
@@ -104,7 +105,7 @@ class Factored:
         """
         self.check_square()
         small = self.B.double() @ self.A.double() if self.rank <= self.shape[-1] else self.dense().double()
-        values = torch.linalg.eigvals(small.expand(*self.batch, *small.shape[-2:]))
+        values = eigenvalues(small.expand(*self.batch, *small.shape[-2:]))
         order = values.abs().argsort(dim=-1, descending=True)
         return values.gather(-1, order)
 

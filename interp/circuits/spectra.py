@@ -18,6 +18,7 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from interp.circuits.diagonal import NULL, core_share
+from interp.circuits.eigenvalues import eigenvalues
 from interp.circuits.factored import Factored
 from interp.circuits.tables import final_input
 from interp.errors import InputError
@@ -65,7 +66,7 @@ class SharedTables:
 
     def eigenvalues(self) -> Complex[Tensor, "head d_head"]:
         """The eigenvalues that can differ from 0, largest magnitude first; products in the weights' own precision."""
-        values = torch.linalg.eigvals(self.cores(self.middle()).double())
+        values = eigenvalues(self.cores(self.middle()).double())
         return values.gather(-1, values.abs().argsort(dim=-1, descending=True))
 
     def scores(self) -> Float[Tensor, " head"]:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from interp.circuits.diagonal import NULL as RELABELLED
 from interp.circuits.diagonal import ratio
+from interp.circuits.eigenvalues import eigenvalues
 from interp.composition.kinds import Kind, check_finite, check_kind, is_pair, needs_offset
 from interp.errors import InputError
 from interp.stats import Scored
@@ -165,7 +166,7 @@ def readings(
     for e, later in zip(early.split(step), late.split(step), strict=True):
         core = (write[e] @ read[later]) @ (other[later] @ value[e])
         traces.append(core.diagonal(dim1=-2, dim2=-1).sum(-1))
-        shares.append(torch.linalg.eigvals(core).abs().sum(-1))
+        shares.append(eigenvalues(core).abs().sum(-1))
     trace, total = (torch.cat(each) if each else noise for each in (traces, shares))
     share = torch.where(total > noise, ratio(trace, total), 0.0).clamp(-1, 1)
     return share, trace / (len(made.rows) * made.unit)
