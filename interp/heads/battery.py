@@ -26,7 +26,7 @@ from interp.heads.stimuli import (
     random_tokens,
     repeated_tokens,
 )
-from interp.weights import weights_of
+from interp.weights import TransformerWeights, weights_of
 from interp.weights.shape import ModelShape, shape_of
 
 FRESH, SHUFFLED, EVEN = "fresh tokens", "shuffled pattern", "even attention"
@@ -65,11 +65,14 @@ def measure_heads(
     excluded: tuple[int, ...] = (),
     n: int = 32,
     level: float = 0.95,
+    weights: TransformerWeights | None = None,
+    periods: int | None = None,
 ) -> HeadBattery:
     """Every detector on every head, on Olsson et al.'s protocol or the largest like it that fits the model.
 
     `bos`: the token that begins sequences, if the model was trained with one; `excluded`: tokens that are never
-    drawn; `n`: sequences for each protocol. All from `generator`, which is on the CPU.
+    drawn; `n`: sequences for each protocol. All from `generator`, which is on the CPU. `weights` (folded) saves reading
+    the model's again; `periods`: at most so many besides the protocol's own, all there are if left out.
 
     Nulls of detectors that follow tokens: the same (dest, src) entries on the same sequences without the repetition
     ("fresh tokens", see `stimuli.fresh_control`), and each row's weights permuted over the keys it may see ("shuffled
@@ -83,9 +86,10 @@ def measure_heads(
     tokens = repeated_tokens(protocol, n, generator)
     control = fresh_control(tokens, protocol, generator)
     scores = _compared(model, tokens, control, tuple(DETECTORS), shape, _text(protocol, n), generator, level)
-    scores |= _copying(model, tokens, protocol, generator, level)
-    by_period = {protocol.period: scores[PREFIX_MATCHING.name]}
-    by_period |= prefix_matching_by_period(model, other_periods(protocol, shape.n_ctx), generator, n=n, level=level)
+    w = weights_of(model) if weights is None else weights
+    scores |= _copying(model, w, tokens, protocol, generator, level)
+    by_period, others = {protocol.period: scores[PREFIX_MATCHING.name]}, other_periods(protocol, shape.n_ctx)[:periods]
+    by_period |= prefix_matching_by_period(model, others, generator, n=n, level=level)
     return HeadBattery(scores, by_period, protocol, tokens, predictable_positions(protocol, n))
 
 
@@ -195,10 +199,15 @@ def _entropy(
 
 
 def _copying(
-    model: nn.Module, repeated: Tensor, protocol: Protocol, generator: torch.Generator, level: float
+    model: nn.Module,
+    w: TransformerWeights,
+    repeated: Tensor,
+    protocol: Protocol,
+    generator: torch.Generator,
+    level: float,
 ) -> dict[str, HeadScores]:
     """Olsson et al.'s evaluator as published, and at the later copies of repeated tokens."""
-    w, device, n = weights_of(model), next(model.parameters()).device, len(repeated)
+    device, n = next(model.parameters()).device, len(repeated)
     symbols = drawable(protocol.d_vocab, protocol.bos, protocol.excluded)
     length = min(OLSSON_PERIOD, w.n_ctx, max(len(symbols), SMALL_PERIOD))
     tokens = random_tokens(n, length, symbols, generator)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from interp.heads.at_once import parts
 from interp.heads.matching import (
     copy_entries,
     entropy_of_rows,
@@ -142,12 +143,11 @@ def read_patterns(
 ) -> dict[str, Readings]:
     """The named detectors (of `DETECTORS`) read at the given entries, and "entropy", for all layers and heads.
 
-    Patterns are reduced as they pass: of no layer's is more than one chunk of sequences ever kept.
+    Patterns are reduced as they pass: of no layer's, and of the logits, is more than one chunk of sequences ever kept.
     """
     size = max(1, MAX_ENTRIES // (n_heads * tokens.shape[1] ** 2))
     chunks = []
-    for start in range(0, len(tokens), size):
-        part = slice(start, start + size)
+    for part in parts(model, tokens, size):
         chunks.append(_read_chunk(model, tokens[part], {name: mask[part] for name, mask in entries.items()}, n_layers))
     values = torch.cat(chunks, dim=2)  # reading, score or shuffled, batch, layer, head
     return {name: Readings(*values[row]) for row, name in enumerate([*entries, "entropy"])}
@@ -166,7 +166,7 @@ def _read_chunk(model: nn.Module, tokens: Tensor, entries: dict[str, Tensor], n_
 
     def read(layer: int) -> Callable[[Tensor], Tensor]:
         def reduce(pattern: Tensor) -> Tensor:
-            by_value = value_weighted(pattern, norms.pop(layer)) if weighted else pattern
+            by_value = value_weighted(pattern, of_each_head(norms.pop(layer), pattern)) if weighted else pattern
             rows = []
             for name, mask in entries.items():
                 detector = DETECTORS[name]
@@ -183,6 +183,11 @@ def _read_chunk(model: nn.Module, tokens: Tensor, entries: dict[str, Tensor], n_
         reductions |= {v_name(layer): keep_norms(layer) for layer in layers}
     found = record(model, tokens, names=list(reductions), reduce=reductions)
     return torch.stack([found[pattern_name(layer)] for layer in layers], dim=3).cpu()
+
+
+def of_each_head(norms: Tensor, pattern: Tensor) -> Float[Tensor, "batch src head"]:
+    """Norms of values for every head: where keys and values are grouped, consecutive heads share them."""
+    return norms.repeat_interleave(pattern.shape[1] // norms.shape[2], dim=2)
 
 
 def _even_entropy(pattern: Tensor) -> Tensor:

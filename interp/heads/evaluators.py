@@ -8,6 +8,7 @@ from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from interp.heads.at_once import parts
 from interp.hooks import record
 from interp.names import pattern_name, scale_name, z_name
 from interp.weights import TransformerWeights
@@ -35,7 +36,23 @@ def raised(
 
     `written` is what the head adds to the residual stream, centred if the final normalisation centres.
     """
-    directions = (W_U - W_U.mean(1, keepdim=True)).T[tokens]
+    return raised_along(pattern, written, directions_of(W_U, tokens), tokens)
+
+
+def directions_of(
+    W_U: Float[Tensor, "d_model d_vocab"], tokens: Int[Tensor, "batch src"]
+) -> Float[Tensor, "batch src d_model"]:
+    """What a vector is multiplied with to give the logit of each token, minus the mean of all logits."""
+    return W_U.T[tokens] - W_U.mean(1)
+
+
+def raised_along(
+    pattern: Float[Tensor, "batch head dest src"],
+    written: Float[Tensor, "batch dest head d_model"],
+    directions: Float[Tensor, "batch src d_model"],
+    tokens: Int[Tensor, "batch src"],
+) -> Raised:
+    """`raised`, from the directions of the sequence's tokens."""
     R = einsum(written, directions, "batch dest head m, batch src m -> batch head dest src").relu()
     is_first = ~(tokens[:, :, None] == tokens[:, None, :]).tril(-1).any(-1)
     keys = torch.arange(1, tokens.shape[1] + 1, device=R.device, dtype=R.dtype)
@@ -71,8 +88,15 @@ def copying_samples(
 
     The head's direct path to the logits: z W_O W_U / scale_i, with the final normalisation's scale held at its value
     in this run, its gain and centring applied (`w` must be folded), and everything constant (b_O, b_U) left out. The
-    head's own b_V is in z.
+    head's own b_V is in z. Sequences run in chunks, so that their logits fit in memory.
     """
+    found = [_samples(model, w, tokens[part], queries[part]) for part in parts(model, tokens)]
+    samples, shuffled = (torch.cat(each) for each in zip(*found, strict=True))
+    return samples, shuffled
+
+
+def _samples(model: nn.Module, w: TransformerWeights, tokens: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+    directions = directions_of(w.W_U, tokens)
     patterns: dict[int, Tensor] = {}
 
     def keep(layer: int) -> Callable[[Tensor], Tensor]:
@@ -85,7 +109,7 @@ def copying_samples(
     def read(layer: int) -> Callable[[Tensor], Tensor]:
         def reduce(z: Tensor) -> Tensor:
             written = einsum(z, w.W_O[layer], "batch pos head d, head d m -> batch pos head m")
-            r = raised(patterns.pop(layer), written, w.W_U, tokens)
+            r = raised_along(patterns.pop(layer), written, directions, tokens)
             return torch.stack([r.attended, r.everything, r.shuffled])
 
         return reduce

@@ -6,6 +6,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from interp.errors import InputError
+from interp.heads.at_once import parts
+from interp.heads.evaluators import directions_of
 from interp.heads.scores import HeadScores, head_scores
 from interp.hooks import record
 from interp.names import scale_name, z_name
@@ -40,15 +42,8 @@ def next_token_push(
     queries = predictable[:, 1:]
     if not bool(queries.any(1).all()):
         raise InputError("every sequence needs a predictable token, so that there is a query to read")
-    directions = (weights.W_U - weights.W_U.mean(1, keepdim=True)).T[tokens]  # batch pos d_model
-    reductions = {z_name(layer): _Push(weights.W_O[layer], directions, queries) for layer in range(weights.n_layers)}
-    scale = [] if weights.normalization == "none" else [scale_name(None)]
-    if scale:
-        found = record(model, tokens, names=scale)
-        for reduce in reductions.values():
-            reduce.scale = found[scale[0]].squeeze(-1)[:, :-1]
-    found = record(model, tokens, names=list(reductions), reduce=reductions)
-    upcoming, present, typical = torch.stack([found[name] for name in reductions], dim=2).cpu()
+    found = [_pushed(model, weights, tokens[part], queries[part]) for part in parts(model, tokens)]
+    upcoming, present, typical = torch.cat(found, dim=1)
     return head_scores(
         "next_token_push",
         "what the head's direct path adds to the logit of the token that comes next, relative to the vocabulary's mean",
@@ -62,25 +57,35 @@ def next_token_push(
     )
 
 
+def _pushed(
+    model: nn.Module, weights: TransformerWeights, tokens: Tensor, queries: Tensor
+) -> Float[Tensor, "three batch layer head"]:
+    directions = directions_of(weights.W_U, tokens)
+    reductions = {z_name(layer): _Push(weights.W_O[layer], directions) for layer in range(weights.n_layers)}
+    scale = [] if weights.normalization == "none" else [scale_name(None)]
+    found = record(model, tokens, names=[*reductions, *scale], reduce=reductions)
+    each = torch.stack([found[name] for name in reductions], dim=2)  # three batch layer head query
+    share = queries.to(each) / queries.sum(1, keepdim=True)
+    if scale:
+        share = share / found[scale[0]].squeeze(-1)[:, :-1]
+    return einsum(each, share, "three batch layer head query, batch query -> three batch layer head").cpu()
+
+
 class _Push:
-    """z [batch pos head d_head] -> [3 batch head]: raised next, present and typical token, averaged over queries."""
+    """z [batch pos head d_head] -> [3 batch head query]: raised next, present and typical token, before the scale."""
 
-    def __init__(self, W_O: Tensor, directions: Tensor, queries: Tensor):
-        self.W_O, self.directions, self.queries = W_O, directions, queries
-        self.scale: Tensor | None = None
+    def __init__(self, W_O: Tensor, directions: Tensor):
+        self.W_O, self.directions = W_O, directions
 
-    def __call__(self, z: Float[Tensor, "batch pos head d_head"]) -> Float[Tensor, "three batch head"]:
+    def __call__(self, z: Float[Tensor, "batch pos head d_head"]) -> Float[Tensor, "three batch head query"]:
         written = einsum(z[:, :-1], self.W_O, "batch pos head d, head d m -> batch pos head m")
-        if self.scale is not None:
-            written = written / self.scale[:, :, None, None]
-        share = self.queries.to(written) / self.queries.sum(1, keepdim=True)
-        pairs = zip(written, self.directions, share, strict=True)
+        pairs = zip(written, self.directions, strict=True)
         return torch.stack([self._of_sequence(*each) for each in pairs], dim=1)
 
     @staticmethod
     def _of_sequence(
-        written: Float[Tensor, "query head m"], directions: Float[Tensor, "pos m"], share: Float[Tensor, " query"]
-    ) -> Float[Tensor, "three head"]:
+        written: Float[Tensor, "query head m"], directions: Float[Tensor, "pos m"]
+    ) -> Float[Tensor, "three head query"]:
         raised = einsum(written, directions, "query head m, pos m -> head query pos")
         upcoming, present = raised.diagonal(1, 1, 2), raised.diagonal(0, 1, 2)
-        return torch.stack([upcoming, present, raised.median(-1).values]) @ share
+        return torch.stack([upcoming, present, raised.median(-1).values])
