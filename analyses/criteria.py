@@ -42,6 +42,7 @@ class Criteria:
     loss_share: float = 0.02
     no_loss_share: float = 0.005
     feed_drop: float = 0.3
+    feed_rest: float = 0.1
     interval_level: float = 0.95
     expect_confidence: Confidence = "moderate"
 
@@ -74,6 +75,10 @@ SOURCES: dict[str, str] = {
     "feed_drop": (
         "ours: taking an earlier head out of the K (or Q) input alone must remove this share of the prefix matching, "
         "for it to be named as a feeder"
+    ),
+    "feed_rest": (
+        "ours: the feeders that are named must keep the prefix matching together but for this share, all other earlier "
+        "heads taken out of the input; the next ones are named until they do"
     ),
     "interval_level": "the usual 95 %",
     "expect_confidence": "ours: from which confidence on a head counts for --expect",

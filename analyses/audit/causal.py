@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from analyses.audit.effects import Effects, measure_backup, measure_effects
-from analyses.audit.feeding import CHANNELS, Feeding, Loss, measure_feeding
+from analyses.audit.feeders import is_feeder, name_feeders
+from analyses.audit.feeding import Feeding, measure_feeding
 from analyses.audit.matching import Edge
 from analyses.audit.mechanism import Way, smearing_lost
 from analyses.audit.rules import above, below, every, some
@@ -48,7 +49,7 @@ class Causal:
         self.feedings: dict[Head, Feeding] = {}
         if self.splits:
             above_first = [head for head in matching if head.layer > 0]
-            self.feedings = {h: measure_feeding(model, h, tokens, scored, generator, level) for h in above_first}
+            self.feedings = {h: measure_feeding(model, h, tokens, scored, generator, criteria) for h in above_first}
         self.smearing: dict[Head, Estimate] = {}
         if weights.smear is not None:
             self.smearing = {head: smearing_lost(model, head, tokens, generator, level) for head in matching}
@@ -78,12 +79,7 @@ class Causal:
         if head not in self.feedings:
             why = "was not measured" if self.splits else "cannot be measured: the model has no inputs split by head"
             return (), (f"which earlier head it reads {why}",)
-        feeding, named = self.feedings[head], []
-        for channel in CHANNELS:
-            if above(feeding.by_channel[channel], self.criteria.feed_drop):
-                losses = [loss for loss in feeding.losses if loss.channel == channel]
-                named += [self._feeder(head, loss) for loss in losses if self._is_feeder(loss)]
-        return tuple(named), tuple(self._notes(feeding, named))
+        return name_feeders(self.feedings[head], self.edges.get(head, ()), self.criteria)
 
     def lost(self, head: Head) -> dict[Way, Estimate]:
         """The share of its prefix matching that each mechanism could carry, as far as it was measured."""
@@ -213,15 +209,18 @@ class Causal:
 
     def _feeds(self, head: Head) -> Measurement | None:
         """The prefix matching that a later head loses most of without this one."""
-        losses = [(loss, later) for later, f in self.feedings.items() for loss in f.losses if loss.earlier == head]
+        losses = [
+            (loss, feeding) for feeding in self.feedings.values() for loss in feeding.losses if loss.earlier == head
+        ]
         if not losses:
             return None
-        loss, later = max(losses, key=lambda pair: pair[0].without.mean)
-        holds = some(self._is_feeder(each) for each, _ in losses)
+        loss, feeding = max(losses, key=lambda pair: pair[0].without.mean)
+        holds = some(is_feeder(of, each, self.criteria) for each, of in losses)
         return Measurement(
-            f"share of {later}'s prefix matching lost when this head leaves its {loss.channel} input",
+            f"share of {feeding.later}'s prefix matching lost when this head leaves its {loss.channel} input",
             loss.without.mean,
-            f"at least {self.criteria.feed_drop:.0%} for some later head, or this head alone keeps as much",
+            f"at least {self.criteria.feed_drop:.0%} for some later head, or this head alone keeps as much, or "
+            "is one of the fewest that keep it together",
             holds,
             "share of its prefix matching",
             loss.without.low,
@@ -229,56 +228,6 @@ class Causal:
             threshold=self.criteria.feed_drop,
             informs=True,
         )
-
-    def _is_feeder(self, loss: Loss) -> bool:
-        """Its removal alone costs enough, or it alone is enough where all together are needed."""
-        needed = above(loss.without, self.criteria.feed_drop) is True
-        return needed or (below(loss.alone, 1 - self.criteria.feed_drop) is True and self._channel_needed(loss))
-
-    def _channel_needed(self, loss: Loss) -> bool:
-        return any(
-            above(f.by_channel[loss.channel], self.criteria.feed_drop) is True and loss in f.losses
-            for f in self.feedings.values()
-        )
-
-    def _feeder(self, head: Head, loss: Loss) -> Feeder:
-        edge = next(
-            (e for e in self.edges.get(head, ()) if e.earlier == loss.earlier and e.channel == loss.channel), None
-        )
-        causal = Measurement(
-            f"share of prefix matching lost without {loss.earlier} in the {loss.channel} input",
-            loss.without.mean,
-            f"at least {self.criteria.feed_drop:.0%}, or at most {1 - self.criteria.feed_drop:.0%} lost with it alone "
-            f"({loss.alone})",
-            True,
-            "share of its prefix matching",
-            loss.without.low,
-            loss.without.high,
-            threshold=self.criteria.feed_drop,
-        )
-        weights = None
-        if edge is not None:
-            weights = Measurement(
-                f"match through {edge}",
-                edge.value,
-                "above its null's corrected quantile",
-                edge.stands_out,
-                nulls={edge.scored.null: edge.threshold},
-                threshold=edge.threshold,
-            )
-        agree = None if edge is None else edge.stands_out
-        note = "" if agree is not False else "weights and ablation disagree: this edge does not stand out by weights"
-        return Feeder(str(loss.earlier), loss.channel, causal, weights, agree, note)
-
-    def _notes(self, feeding: Feeding, named: list[Feeder]) -> list[str]:
-        notes = []
-        for channel, estimate in feeding.by_channel.items():
-            if above(estimate, self.criteria.feed_drop) and not any(f.channel == channel for f in named):
-                notes.append(f"its {channel} input needs earlier heads ({estimate} lost), but no single one of them")
-        best = self.edges.get(feeding.later, ())[:1]
-        if not any(f.agree for f in named) and any(edge.stands_out for edge in best):
-            notes.append(f"by weights alone {best[0]} would match best, yet taking it out does not show that")
-        return notes
 
     def _costly(self, estimate: Estimate) -> bool:
         return self.gain > 0 and estimate.low > 0 and estimate.mean >= self.criteria.loss_share * self.gain

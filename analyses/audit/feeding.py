@@ -8,7 +8,9 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from analyses.audit.matching import CHANNELS, Channel
-from interp.ablation import EdgeEffects, edge_effects
+from analyses.audit.rules import above
+from analyses.criteria import Criteria
+from interp.ablation import EdgeEffects, edge_effects, fewest_enough
 from interp.names import Head
 from interp.stats import Estimate, Estimates
 
@@ -26,13 +28,28 @@ class Loss:
     alone: Estimate
 
 
+@dataclass(frozen=True)
+class Enough:
+    """The fewest earlier heads, by what each costs alone, that keep the prefix matching together.
+
+    `lost` is the share that goes with all others taken out: many small feeders show here only.
+    """
+
+    heads: tuple[Head, ...]
+    lost: Estimate
+
+
 @dataclass(frozen=True, eq=False)
 class Feeding:
-    """What one head loses by channel: everything earlier taken out at once, and head by head."""
+    """What one head loses by channel: everything earlier taken out at once, head by head, and all but the fewest.
+
+    `enough` has the channels whose input needs earlier heads.
+    """
 
     later: Head
     by_channel: dict[Channel, Estimate]
     losses: tuple[Loss, ...]
+    enough: dict[Channel, Enough]
     effects: EdgeEffects
 
     @property
@@ -41,7 +58,11 @@ class Feeding:
         return self.effects.intact.mean
 
     def to_dict(self) -> dict[str, Any]:
-        return self.effects.to_dict()
+        enough = {
+            channel: {"heads": [str(head) for head in found.heads], "lost": found.lost.to_dict()}
+            for channel, found in self.enough.items()
+        }
+        return {**self.effects.to_dict(), "enough": enough}
 
 
 def measure_feeding(
@@ -50,9 +71,10 @@ def measure_feeding(
     tokens: Int[Tensor, "batch pos"],
     scored: Bool[Tensor, "batch pos"],
     generator: torch.Generator,
-    level: float,
+    criteria: Criteria,
 ) -> Feeding:
     """`interp.ablation.edges.edge_effects` on prefix matching, earlier heads replaced by their mean."""
+    level = criteria.interval_level
     effects = edge_effects(model, later, tokens, scored, generator, channels=CHANNELS, level=level)
     whole, losses = effects.intact.mean, []
     by_channel: dict[Channel, Estimate] = {}
@@ -62,7 +84,16 @@ def measure_feeding(
         for at in torch.ones_like(found.drop.score).nonzero().tolist():
             without, alone = (_share(_at(part.interval, at), whole) for part in (found.drop, found.alone))
             losses.append(Loss(Head(*at), channel, without, alone))
-    return Feeding(later, by_channel, tuple(losses), effects)
+    enough: dict[Channel, Enough] = {}
+    for channel in CHANNELS:
+        if above(by_channel[channel], criteria.feed_drop):
+            own = sorted((loss for loss in losses if loss.channel == channel), key=lambda loss: -loss.without.mean)
+            order = [loss.earlier for loss in own]
+            heads, lost = fewest_enough(
+                model, later, channel, order, tokens, scored, generator, lost=criteria.feed_rest, level=level
+            )
+            enough[channel] = Enough(heads, _share(lost, whole))
+    return Feeding(later, by_channel, tuple(losses), enough, effects)
 
 
 def _at(estimates: Estimates, at: list[int]) -> Estimate:

@@ -1,6 +1,6 @@
 """What breaks when heads, units, sets of them or single edges are removed or attend as in textbooks, with controls."""
 
-from interp.ablation.edges import EdgeEffects, edge_effects
+from interp.ablation.edges import EdgeEffects, edge_effects, fewest_enough
 from interp.ablation.heads import HeadEffects, head_effects
 from interp.ablation.ideal_patterns import IdealPattern
 from interp.ablation.idealised import Recovery, idealised_edits, idealised_recovery
@@ -23,6 +23,7 @@ __all__ = [
     "UnitEffects",
     "UnitSetEffect",
     "edge_effects",
+    "fewest_enough",
     "head_effects",
     "idealised_edits",
     "idealised_recovery",

@@ -6,7 +6,7 @@ sequence ("resample"). All other inputs stay as they were. That removes the *dir
 way of heads in between remains.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -105,6 +105,40 @@ def edge_effects(
     found = {channel: _channel(run, channel, shape.n_heads, text, generator, level) for channel in channels}
     intact = [_estimate(values, generator, level) for values in run.intact]
     return EdgeEffects(reader, intact[0], intact[1], found, text)
+
+
+def fewest_enough(
+    model: nn.Module,
+    reader: Head,
+    channel: Channel,
+    order: Sequence[Head],
+    tokens: Int[Tensor, "batch pos"],
+    scored: Bool[Tensor, "batch pos"],
+    generator: torch.Generator,
+    *,
+    lost: float,
+    score: PatternScore = PREFIX_MATCHING,
+    to: To = "mean",
+    over: Over = "batch and positions",
+    level: float = 0.95,
+) -> tuple[tuple[Head, ...], Estimate]:
+    """The first heads of `order` that are enough together, and the pattern score that is lost with these alone.
+
+    Enough: with all other earlier heads taken out of this input of `reader`, it keeps 1 - `lost` of its pattern score.
+    All of `order` where that is not reached. The rest is as in `edge_effects`; `InputError` also for an empty order.
+    """
+    if not order:
+        raise InputError("order names no earlier head; give those to keep, the most important one first")
+    shape, masks = shape_of(model), scored_masks(tokens, scored)
+    reader = check(Head(*reader), shape.n_layers, shape.n_heads)
+    how = removal(model, tokens, to, over, None, generator)
+    run = _Run(model, reader, tokens.to(device_of(model)), masks[0], score, how)
+    for count in range(1, len(order) + 1):
+        others = [head for head in run.written if head not in order[:count]]
+        drop = run.intact[0] - run.without(channel, others)[0]
+        if float(drop.nanmean()) <= lost * float(run.intact[0].nanmean()):
+            break
+    return tuple(order[:count]), _estimate(drop, generator, level)
 
 
 class _Run:

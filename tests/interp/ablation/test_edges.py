@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from interp.ablation import edge_effects
+from interp.ablation import edge_effects, fewest_enough
 from interp.errors import InputError
 from interp.heads import Protocol, predictable_positions, repeated_tokens
 from interp.heads.detectors import DUPLICATE_TOKEN, PREFIX_MATCHING, PREVIOUS_TOKEN, VALUE_WEIGHTED_PREFIX_MATCHING
@@ -24,6 +24,31 @@ def effects_of(name, reader=Head(1, 0), **options):  # noqa: B008 - a head is im
     tokens = repeated_tokens(protocol, 5, torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(0)
     return edge_effects(made.model, reader, tokens, predictable_positions(protocol, 5), generator, **options)
+
+
+def fewest(name, order, lost=0.1):
+    made = handmade.make(name)
+    protocol = Protocol(2, 15, d_vocab=16, bos=0)
+    tokens = repeated_tokens(protocol, 5, torch.Generator().manual_seed(0))
+    scored, generator = predictable_positions(protocol, 5), torch.Generator().manual_seed(0)
+    return fewest_enough(made.model, Head(1, 0), "K", order, tokens, scored, generator, lost=lost)
+
+
+def test_one_of_two_feeders_that_stand_in_for_each_other_is_enough():
+    for order in ([Head(0, 0), Head(0, 1)], [Head(0, 1), Head(0, 0)]):
+        heads, lost = fewest("induction_shared", order)
+        assert heads == (order[0],)
+        alone = effects_of("induction_shared").channels["K"].alone.score[0, order[0].index]
+        assert lost.mean == pytest.approx(float(alone), abs=1e-9)
+
+
+def test_heads_are_kept_until_the_rest_is_not_missed_and_an_empty_order_is_refused():
+    assert fewest("induction_k", [Head(0, 0)])[1].mean == 0
+    order = [Head(0, 1), Head(0, 0)]
+    heads, lost = fewest("induction_shared", order, lost=-1.0)
+    assert (heads, lost.mean) == (tuple(order), 0.0)
+    with pytest.raises(InputError, match="order names no earlier head"):
+        fewest("induction_k", [])
 
 
 @pytest.mark.parametrize("to", ["mean", "zero"])
