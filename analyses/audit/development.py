@@ -1,5 +1,6 @@
 """How in-context learning formed: its score at a run's checkpoints, the phase change, and what moved between them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from interp.in_context import (
     undone_by,
 )
 from interp.in_context.positions import every_loss
-from interp.stats import Estimates, bootstrap_intervals
+from interp.stats import Estimate, Estimates, bootstrap_intervals
 from interp.weights.shape import shape_of
 from toy_models.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
 from toy_models.errors import InputError
@@ -47,6 +48,12 @@ class Development:
     """Share of the vector that removing each head takes back, by mean, [head]; None without a phase change."""
     n_found: int = 0
     reason: str = NONE
+
+    def undone_rows(self, heads: Sequence[str]) -> list[tuple[str, Estimate]]:
+        """The shares with the heads' names, the largest first."""
+        assert self.undone is not None
+        order = self.undone.mean.argsort(descending=True).tolist()
+        return [(heads[index], self.undone[index]) for index in order]
 
     def to_dict(self) -> dict[str, Any]:
         parts = {name: getattr(self, name) for name in ("scores", "phase", "vector", "trajectory", "undone")}

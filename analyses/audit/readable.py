@@ -13,6 +13,7 @@ from analyses.tuned import Tuned, tune
 from interp import errors
 from interp.heads import HeadBattery, HeadScores
 from interp.lens import LensByHead, lens_by_head
+from interp.lens.by_head import FRESH
 from interp.names import Head
 from interp.stats import Estimate
 from interp.stats.ratios import resample
@@ -68,7 +69,7 @@ class Readable:
         if point is None or not point.startswith("blocks."):
             return []
         layer = int(point.split(".")[1])
-        fresh = alone.nulls["fresh tokens"]
+        fresh = alone.nulls[FRESH]
         heads = [Head(layer, index) for index in range(alone.score.shape[1])] if layer in layers else []
         found = [head for head in heads if float(alone.interval.low[head]) > max(0.0, float(fresh[head]))]
         return sorted(found, key=lambda head: -float(alone.score[head]))

@@ -9,6 +9,7 @@ from interp.plots.causal import ablation_bars
 from interp.plots.circuits import circuit_matrix, eigenvalue_spectra
 from interp.plots.composition import composition_graph, composition_matrices
 from interp.plots.drawing import png_bytes
+from interp.plots.in_context import formation, loss_by_position
 from interp.plots.lens import logit_lens, loss_by_layer
 from interp.plots.paths import signed_bars, waterfall
 from interp.plots.scores import score_by_period, score_heatmap
@@ -21,8 +22,10 @@ __all__ = [
     "composition_graph",
     "composition_matrices",
     "eigenvalue_spectra",
+    "formation",
     "logit_lens",
     "loss_by_layer",
+    "loss_by_position",
     "png_bytes",
     "score_by_period",
     "score_heatmap",
