@@ -57,10 +57,11 @@ def measure_effects(
     predictable: Bool[Tensor, "batch pos"],
     generator: torch.Generator,
     level: float,
+    heads: Sequence[Head] | None = None,
 ) -> Effects:
-    """Every head removed by itself, scored on the predictable tokens and on the others."""
+    """Every head (or those of `heads`) removed by itself, scored on the predictable tokens and on the others."""
     by: dict[str, HeadEffects] = {
-        to: head_effects(model, tokens, predictable, generator, to=to, level=level) for to in REMOVALS
+        to: head_effects(model, tokens, predictable, generator, to=to, level=level, heads=heads) for to in REMOVALS
     }
     return Effects(by, {to: effects.loss.contrast(ELSEWHERE, generator, level) for to, effects in by.items()})
 

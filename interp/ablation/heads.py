@@ -7,7 +7,7 @@ of that period. Effects are "removed minus intact", averaged over the scored tok
 sequences. Later heads and the final normalisation react to the removal, unless patterns are held.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,10 @@ from interp.ablation.losses import QUANTITIES, scored_masks, sequence_means
 from interp.ablation.removal import Over, Removal, To, removal
 from interp.heads.scores import HeadScores, head_scores
 from interp.hooks import intervene
-from interp.names import Head
+from interp.names import Head, check
 from interp.weights.shape import shape_of
 
-OTHERS, ELSEWHERE = "other heads of its layer", "other positions"
+OTHERS, CANDIDATES, ELSEWHERE = "other heads of its layer", "other heads removed", "other positions"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,29 +57,36 @@ def head_effects(
     reference: Int[Tensor, "reference_batch reference_pos"] | None = None,
     hold_patterns: bool = False,
     level: float = 0.95,
+    heads: Sequence[Head] | None = None,
 ) -> HeadEffects:
     """Every head removed by itself. `scored[b, i]`: the token at i counts, predicted from the positions before it.
 
     `to`, `over`, `reference` and `hold_patterns` are those of `removal`. Sequences without a scored token are left out.
+    With `heads`, only these are removed (the control is then the mean of the others among them), and all other heads'
+    effects are NaN.
     Raises `InputError` for masks that score nothing or position 0, and for what `removal` refuses.
     """
     shape, masks = shape_of(model), scored_masks(tokens, scored)
     how = removal(model, tokens, to, over, reference, generator, hold_patterns=hold_patterns)
     intact = sequence_means(model, tokens, masks)
-    effects = torch.stack([removal_effect(model, tokens, masks, how, [head], intact) for head in shape.heads], dim=-1)
-    effects = effects.unflatten(-1, (shape.n_layers, shape.n_heads))  # which quantity batch layer head
+    removed = shape.heads if heads is None else [check(head, shape.n_layers, shape.n_heads) for head in heads]
+    effects = torch.stack([removal_effect(model, tokens, masks, how, [head], intact) for head in removed], dim=-1)
+    rectangle = (shape.n_layers, shape.n_heads) if heads is None else (1, len(removed))
+    effects = effects.unflatten(-1, rectangle)  # which quantity batch layer head
     rows = ~intact[0, 0].isnan()
     complete = not bool(intact[1, 0, rows].isnan().any())
     text = f"{len(tokens)} sequences, {int(scored.sum())} scored tokens; {how.text}"
 
     def made(name: str, values: Tensor, where: str, **controls: Any) -> HeadScores:
         said = f"{name} of {where}: removed minus intact"
-        return head_scores(
+        scores = head_scores(
             name, said, values, generator, protocol=text, unit=QUANTITIES[name], maximum=None, level=level, **controls
         )
+        return scores if heads is None else scores.spread(removed, shape.n_layers, shape.n_heads)
 
     values = effects[:, :, rows]
-    nulls = {OTHERS: mean_of_others(values[0, 0])} if shape.n_heads > 1 else {}
+    others = OTHERS if heads is None else CANDIDATES
+    nulls = {others: mean_of_others(values[0, 0])} if rectangle[1] > 1 else {}
     means = intact[:, :, rows].mean(-1)
     whole = {name: float(means[0, q]) for q, name in enumerate(QUANTITIES)}
     return HeadEffects(

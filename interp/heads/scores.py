@@ -1,15 +1,18 @@
 """`HeadScores`: one number per head, with its samples, its interval and what it is when there is nothing to find."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.errors import InputError
+from interp.names import Head
 from interp.stats import Estimates, bootstrap_intervals
+
+CONTROLS, ENDS = ("nulls", "also", "compared"), ("mean", "low", "high")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +46,26 @@ class HeadScores:
         """Score minus a null (or comparison), sequence by sequence, with its bootstrap interval."""
         if null not in self.compared:
             raise InputError(f"{self.name} has nothing to compare called {null!r}; it has {', '.join(self.compared)}")
-        return bootstrap_intervals(self.samples - self.compared[null], generator, level)
+        difference = self.samples - self.compared[null]
+        measured = ~difference.isnan().any(0)
+        if bool(measured.all()):
+            return bootstrap_intervals(difference, generator, level)
+        return _scattered(bootstrap_intervals(difference[:, measured], generator, level), measured)
+
+    def spread(self, heads: Sequence[Head], n_layers: int, n_heads: int) -> "HeadScores":
+        """Scores of a few heads, `[1 n]` in this order, as `[layer head]` with NaN for all that were not measured."""
+        measured = torch.zeros(n_layers, n_heads, dtype=torch.bool)
+        measured[[head.layer for head in heads], [head.index for head in heads]] = True
+        order = sorted(range(len(heads)), key=lambda i: heads[i])
+
+        def put(values: Tensor) -> Tensor:
+            full = values.new_full((*values.shape[:-2], n_layers, n_heads), torch.nan)
+            full[..., measured] = values[..., 0, order]
+            return full
+
+        parts = {name: {key: put(each) for key, each in getattr(self, name).items()} for name in CONTROLS}
+        interval = replace(self.interval, **{name: put(getattr(self.interval, name)) for name in ENDS})
+        return replace(self, samples=put(self.samples), interval=interval, **parts)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: everything but the samples."""
@@ -58,6 +80,16 @@ class HeadScores:
             "nulls": {name: value.tolist() for name, value in self.nulls.items()},
             "also": {name: value.tolist() for name, value in self.also.items()},
         }
+
+
+def _scattered(found: Estimates, measured: Bool[Tensor, "layer head"]) -> Estimates:
+    """Estimates of the measured heads in their places, NaN elsewhere."""
+    parts = {}
+    for name in ENDS:
+        part = getattr(found, name)
+        parts[name] = part.new_full(measured.shape, torch.nan)
+        parts[name][measured] = part
+    return replace(found, **parts)
 
 
 def head_scores(

@@ -307,3 +307,27 @@ def test_what_cannot_be_measured_is_refused(generator):
         set_effect(model, [Head(2, 0)], tokens, scored, generator)
     with pytest.raises(InputError, match="at least one head"):
         set_effect(model, [], tokens, scored, generator)
+
+
+def test_a_few_heads_have_the_effects_they_have_among_all_and_the_others_none(generator):
+    model, tokens = random_model(generator), some_tokens(generator)
+    scored, few = second_half(tokens), [Head(1, 2), Head(0, 1), Head(1, 0)]
+    found = head_effects(model, tokens, scored, torch.Generator().manual_seed(1), heads=few)
+    every = head_effects(model, tokens, scored, torch.Generator().manual_seed(1))
+    asked = torch.tensor([[False, True, False], [True, False, True]])
+    assert torch.equal(found.loss.score[asked], every.loss.score[asked])
+    assert torch.equal(found.logit.samples[:, asked], every.logit.samples[:, asked])
+    assert bool(found.loss.score[~asked].isnan().all())
+    elsewhere = found.loss.contrast("other positions", torch.Generator().manual_seed(2))
+    expected = every.loss.samples - every.loss.compared["other positions"]
+    torch.testing.assert_close(elsewhere.mean[asked], expected.mean(0)[asked])
+    assert bool((elsewhere.low <= elsewhere.mean)[asked].all())
+    assert bool(elsewhere.high[~asked].isnan().all())
+    others = found.loss.nulls["other heads removed"]
+    torch.testing.assert_close(others[1, 2], (found.loss.score[0, 1] + found.loss.score[1, 0]) / 2)
+
+
+def test_a_head_to_remove_that_is_not_there_is_refused(generator):
+    model, tokens = random_model(generator), some_tokens(generator)
+    with pytest.raises(InputError, match="L2H0 is in layer 2"):
+        head_effects(model, tokens, second_half(tokens), generator, heads=[Head(2, 0)])
