@@ -1,5 +1,6 @@
 """What a verdict rests on: measurements with their nulls, gathered into kinds of evidence and weighed."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -46,6 +47,11 @@ class Measurement:
     informs: bool = False
     compared: Mapping[str, float] = field(default_factory=dict)
     """The same number of something else, for comparison: no null, and nothing that has to be beaten."""
+
+    def __post_init__(self) -> None:
+        """What is not finite decides nothing: NaN compares as false with every threshold, infinity as true."""
+        if not all(math.isfinite(number) for number in (self.value, self.low, self.high) if number is not None):
+            object.__setattr__(self, "holds", None)
 
 
 @dataclass(frozen=True)

@@ -8,3 +8,7 @@ class InputError(ValueError):
     The command line prints it as it is and exits with code 2, so it is written for the person who
     typed the command. Anything else that is raised is a defect of this package.
     """
+
+
+class NotFinite(InputError):
+    """Weights are finite, but what the model computes of them is NaN or infinite: nothing can be measured of that."""

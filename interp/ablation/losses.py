@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from interp.errors import InputError
+from interp.finite import require_finite
 
 QUANTITIES = {"loss": "nats per token", "logit": "logits", "probability": "probability"}
 """What is measured of each token, in this order, and in which unit."""
@@ -52,6 +53,7 @@ def masked_means(
 
 def target_values(logits: Tensor, tokens: Tensor) -> Float[Tensor, "quantity batch pos"]:
     """Loss, logit and probability of each token, from the position before; 0 at position 0."""
+    require_finite("the logits", logits)
     before = logits[:, :-1].double()
     target = tokens[:, 1:, None]
     loss = -before.log_softmax(-1).gather(-1, target)

@@ -15,6 +15,7 @@ from interp.ablation.losses import masked_means, scored_masks
 from interp.edges.graph import Graph, graph_of
 from interp.edges.graph_run import Nudge, Outputs, embeddings, run_graph
 from interp.errors import InputError
+from interp.finite import require_finite
 from interp.patching.metrics import kl_divergences, scored_losses
 from interp.weights import TransformerWeights
 
@@ -110,6 +111,7 @@ def edge_problem(
     tokens, scored = tokens.to(weights.device), scored.to(weights.device)
     start = embeddings(weights, graph, tokens)
     logits, written = run_graph(weights, graph, start)
+    require_finite("the logits", logits)
     others, said = _stand_in(weights, graph, written, ablation, corrupted, reference)
     text = f"{len(tokens)} sequences, {int(scored.sum())} scored tokens; {said}"
     return EdgeProblem(weights, graph, tokens, scored, metric, ablation, others, start, written, logits, text)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from interp.finite import require_finite
 from interp.heads.at_once import parts
 from interp.heads.matching import (
     copy_entries,
@@ -160,12 +161,14 @@ def _read_chunk(model: nn.Module, tokens: Tensor, entries: dict[str, Tensor], n_
     def keep_norms(layer: int) -> Callable[[Tensor], Tensor]:
         def reduce(v: Tensor) -> Tensor:
             norms[layer] = v.norm(dim=-1)
+            require_finite(f"{v_name(layer)} (its norms)", norms[layer])
             return v[:0]
 
         return reduce
 
     def read(layer: int) -> Callable[[Tensor], Tensor]:
         def reduce(pattern: Tensor) -> Tensor:
+            require_finite(pattern_name(layer), pattern)
             by_value = value_weighted(pattern, of_each_head(norms.pop(layer), pattern)) if weighted else pattern
             rows = []
             for name, mask in entries.items():

@@ -8,6 +8,7 @@ from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from interp.finite import require_finite
 from interp.heads.at_once import parts
 from interp.hooks import record
 from interp.names import pattern_name, scale_name, z_name
@@ -124,4 +125,7 @@ def _samples(model: nn.Module, w: TransformerWeights, tokens: Tensor, queries: T
     if scale:
         counted = counted / found[scale[0]].squeeze(-1)
     counted = counted[:, None, None].expand_as(attended)  # batch layer head dest
-    return copying_score(attended, everything, counted).cpu(), copying_score(shuffled, everything, counted).cpu()
+    samples = copying_score(attended, everything, counted), copying_score(shuffled, everything, counted)
+    for each in samples:
+        require_finite("what heads add to the logits", each)
+    return samples[0].cpu(), samples[1].cpu()

@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from interp.errors import InputError
+from interp.finite import require_finite
 from interp.heads.at_once import parts
 from interp.heads.evaluators import directions_of
 from interp.heads.scores import HeadScores, head_scores
@@ -65,6 +66,7 @@ def _pushed(
     scale = [] if weights.normalization == "none" else [scale_name(None)]
     found = record(model, tokens, names=[*reductions, *scale], reduce=reductions)
     each = torch.stack([found[name] for name in reductions], dim=2)  # three batch layer head query
+    require_finite("what heads add to the logits", each)
     share = queries.to(each) / queries.sum(1, keepdim=True)
     if scale:
         share = share / found[scale[0]].squeeze(-1)[:, :-1]

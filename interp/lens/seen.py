@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from interp.errors import InputError
+from interp.finite import require_finite
 from interp.hooks import record
 from interp.lens.predictions import scored_predictions
 from interp.weights import TransformerWeights, weights_of
@@ -46,6 +47,7 @@ def seen(
     if len(tokens) < 2:
         raise InputError(f"a lens needs at least 2 sequences with a scored position, got {len(tokens)}")
     run = record(model, tokens, names=[*points, *z_names])
+    require_finite("the logits", run.output)
     final = run.output[:, :-1].log_softmax(-1)
     return Seen(
         weights=weights_of(model, fold=False),

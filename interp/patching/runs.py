@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from interp.ablation.losses import device_of
 from interp.errors import InputError
+from interp.finite import require_finite
 from interp.hooks import intervene
 from interp.patching.metrics import Metric
 
@@ -106,5 +107,6 @@ def _metric(
     found = []
     for rows in blocks:
         logits = model(tokens[rows])
+        require_finite("the logits", logits)
         found.append(metric.select(rows)(logits).double().cpu())
     return torch.cat(found), logits.dtype

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from interp import names
 from interp.errors import InputError
+from interp.finite import require_finite
 from interp.hooks import record
 from interp.lens.attribution import final_scale
 from interp.weights import TransformerWeights, weights_of
@@ -97,6 +98,7 @@ def freeze(model: nn.Module, tokens: Int[Tensor, "*shape"], scores: bool = False
     scale = partial(final_scale, plain)
     reduce = {name: scale for name in (*wanted, last) if name.endswith(("hook_resid_pre", "hook_resid_post"))}
     run = record(model, tokens, names=[*wanted, last], reduce=reduce)
+    require_finite("the logits", run.output)
     tokens = tokens.to(run.output.device)
     mlp_outs = [run[names.mlp_out_name(layer)] for layer in layers] if plain.W_in is not None else []
     if plain.normalization in ("LN", "LNPre"):

@@ -4,6 +4,7 @@ A *sample* is a whole sequence, never a position: positions of one sequence shar
 scipy, which takes a quarter of a second to load, is imported by the two functions that need it.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -205,6 +206,8 @@ def p_value(at_least_as_extreme: int, draws: int) -> float:
 def monte_carlo_p_value(value: float, draws: Float[Tensor, " n"], alternative: Alternative = "greater") -> float:
     """The p-value of `value` among draws of its null distribution; "two-sided" doubles the smaller tail (at most 1)."""
     x = _checked(draws, smallest=1)
+    if not math.isfinite(value):
+        raise InputError(f"a p-value needs a finite number, got {value}")
     above, below = p_value(int((x >= value).sum()), len(x)), p_value(int((x <= value).sum()), len(x))
     return {"greater": above, "less": below, "two-sided": min(1.0, 2 * min(above, below))}[alternative]
 
