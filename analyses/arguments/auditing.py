@@ -24,6 +24,8 @@ class Audit(OnModel):
     """Confidence from which a head counts for --expect; the default is in the criteria."""
     skip: Kinds = ()
     """A kind of evidence not to gather; may be repeated."""
+    lens: Literal["logit", "tuned"] = "logit"
+    """With tuned, a tuned lens is trained too (some seconds) and shown beside the logit lens and a bias-only control."""
     report: bool = True
     """Write report.html and the PNGs beside report.json."""
     diff: Before = None

@@ -21,6 +21,8 @@ from toy_models.errors import InputError
 
 MOST_LOGITS = 5e8
 """Logits of all the lens' readings together; a model that needs more is not read."""
+LEAST = 0.1
+"""Nats that a layer must bring for a head's share of it to mean something."""
 RULE = "for information: beside the mean of its layer's other heads and the same on fresh tokens"
 
 
@@ -31,7 +33,7 @@ class Readable:
     lens: LensByHead
     tuned: Tuned | None
     shares: dict[Head, Estimate]
-    """What a head brings (beside the others) as a share of what its layer brings, where that is surely above 0."""
+    """What a head brings (beside the others) as a share of what its layer brings, where that is 0.1 nats or more."""
     text: str
     no_tuned: str = "not asked for (--lens tuned)"
     """Why there is no tuned lens."""
@@ -99,7 +101,7 @@ def measure_readable(
     shares: dict[Head, Estimate] = {}
     draws = resample(len(lens.rises), generator, level)
     for layer, rise in enumerate(lens.rises.T):
-        if float(rise.mean()) > 0 and draws.can_divide_by(rise):
+        if float(rise.mean()) >= LEAST and draws.can_divide_by(rise):
             found = draws.ratio(lens.brought.samples[:, layer], rise)
             shares |= {Head(layer, index): found[index] for index in range(n_heads)}
     trained, reason = None, Readable.no_tuned

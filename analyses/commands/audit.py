@@ -8,6 +8,7 @@ from analyses import exits
 from analyses.arguments import Audit
 from analyses.audit import AuditReport, Expectation, Judgement, audit
 from analyses.commands import audit_diff
+from analyses.commands.audit_context import context_lines
 from analyses.evidence import CONFIDENCE, KINDS, Claim, Measurement, Verdict
 from analyses.loading import Subject, load_subject
 from analyses.output import plain, say, strict_json, write_files
@@ -24,7 +25,7 @@ def run(arguments: Audit) -> int:
     expectations = [Expectation.parse(text) for text in arguments.expect]
     subject = load_subject(arguments.model, arguments.device)
     folder = subject.folder(arguments.out)  # refuses one that cannot be written before the work
-    report = audit(subject, seed=arguments.seed, skip=arguments.skip)
+    report = audit(subject, seed=arguments.seed, skip=arguments.skip, tuned=arguments.lens == "tuned")
     judgements = report.judge(expectations, arguments.confidence)
     written = write(arguments, report, subject, folder, judgements)
     if arguments.json:
@@ -73,6 +74,7 @@ def text(report: AuditReport, subject: Subject, judgements: Sequence[Judgement])
     rows = [row(verdict) for verdict in report.verdicts]
     parts = [paragraph(subject.describe()), table(header, rows), legend(report)]
     notes = [f"{v.head}: {note}." for v in report.verdicts for c in v.claims[:1] for note in c.notes]
+    parts += context_lines(report.in_context, report.sources.readable)
     parts += [paragraph(note, 2) for note in notes]
     parts += [f"expected {judgement}" for judgement in judgements]
     return "\n\n".join(parts)

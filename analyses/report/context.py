@@ -103,6 +103,8 @@ class Context:
         words = ["interp", "audit", shlex.quote(str(self.subject.path)), "--seed", str(self.report.seed)]
         for kind in self.report.skipped:
             words += ["--skip", kind]
+        readable = self.report.sources.readable
+        words += ["--lens", "tuned"] if readable is not None and readable.tuned is not None else []
         return " ".join(words)
 
     @property

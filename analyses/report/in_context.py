@@ -70,8 +70,9 @@ def figures(found: InContext) -> Table:
     header = ("nats", "model", "interval", "fresh tokens", "interval", "counting alone", "best possible")
     caption = (
         f"In-context score: {found.score.text}; below 0 where reading on helps. Gain: mean loss on the unpredictable "
-        "(grey) minus that on the predictable positions. Both ideal readers know the period and the vocabulary; where "
-        "a block may repeat tokens their losses are not known."
+        "(grey) minus that on the predictable positions. Both ideal readers know the period and the vocabulary (not "
+        "known where a block may repeat tokens); a model that loses more than they where nothing can be told may gain "
+        "more."
     )
     return Table(header, rows, caption, (1, 3, 5, 6))
 
