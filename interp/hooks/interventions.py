@@ -24,7 +24,7 @@ class Ablation:
 
     def at(self, name: str, axes: tuple[str, ...] | None) -> Edit:
         """The function for the point `name`, whose axes are called `axes` (None if unknown)."""
-        axis = _find_axis(self.axis, name, axes)
+        axis = find_axis(self.axis, name, axes)
         over = [axes.index(a) for a in self.over if a in axes] if axes else [0]
 
         def edit(value: Tensor) -> Tensor:
@@ -86,7 +86,8 @@ def ablate(
     return Ablation(chosen, to, axis, over, generator)
 
 
-def _find_axis(axis: str | int | None, name: str, axes: tuple[str, ...] | None) -> int:
+def find_axis(axis: str | int | None, name: str, axes: tuple[str, ...] | None) -> int:
+    """Which dimension indexes units at the point `name`: `axis` if given, else the one called `unit` or `head`."""
     if isinstance(axis, int):
         return axis
     if axes is None:
