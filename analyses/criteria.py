@@ -43,6 +43,7 @@ class Criteria:
     no_loss_share: float = 0.005
     feed_drop: float = 0.3
     feed_rest: float = 0.1
+    feed_least: float = 0.05
     interval_level: float = 0.95
     expect_confidence: Confidence = "moderate"
 
@@ -78,8 +79,9 @@ SOURCES: dict[str, str] = {
     ),
     "feed_rest": (
         "ours: the feeders that are named must keep the prefix matching together but for this share, all other earlier "
-        "heads taken out of the input; the next ones are named until they do"
+        "heads taken out of the input; more are named until they do"
     ),
+    "feed_least": "ours: share of the prefix matching that a feeder must bring, for it to be named only beside others",
     "interval_level": "the usual 95 %",
     "expect_confidence": "ours: from which confidence on a head counts for --expect",
 }

@@ -30,7 +30,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Enough:
-    """The fewest earlier heads, by what each costs alone, that keep the prefix matching together.
+    """Few earlier heads that keep the prefix matching together (`interp.ablation.fewest_enough`).
 
     `lost` is the share that goes with all others taken out: many small feeders show here only.
     """
@@ -90,7 +90,16 @@ def measure_feeding(
             own = sorted((loss for loss in losses if loss.channel == channel), key=lambda loss: -loss.without.mean)
             order = [loss.earlier for loss in own]
             heads, lost = fewest_enough(
-                model, later, channel, order, tokens, scored, generator, lost=criteria.feed_rest, level=level
+                model,
+                later,
+                channel,
+                order,
+                tokens,
+                scored,
+                generator,
+                lost=criteria.feed_rest,
+                least=criteria.feed_least,
+                level=level,
             )
             enough[channel] = Enough(heads, _share(lost, whole))
     return Feeding(later, by_channel, tuple(losses), enough, effects)

@@ -117,15 +117,19 @@ def fewest_enough(
     generator: torch.Generator,
     *,
     lost: float,
+    least: float = 0.0,
+    ahead: int = 4,
     score: PatternScore = PREFIX_MATCHING,
     to: To = "mean",
     over: Over = "batch and positions",
     level: float = 0.95,
 ) -> tuple[tuple[Head, ...], Estimate]:
-    """The first heads of `order` that are enough together, and the pattern score that is lost with these alone.
+    """Few earlier heads that are enough together, and the pattern score that is lost with these alone.
 
     Enough: with all other earlier heads taken out of this input of `reader`, it keeps 1 - `lost` of its pattern score.
-    All of `order` where that is not reached. The rest is as in `edge_effects`; `InputError` also for an empty order.
+    Heads are kept one by one, each time the one that leaves the smallest loss, of the next `ahead` in `order`; all of
+    `order` where that is not enough. Then those are given up again, one by one, that bring less than the share `least`.
+    The rest is as in `edge_effects`; `InputError` also for an empty order.
     """
     if not order:
         raise InputError("order names no earlier head; give those to keep, the most important one first")
@@ -133,12 +137,26 @@ def fewest_enough(
     reader = check(Head(*reader), shape.n_layers, shape.n_heads)
     how = removal(model, tokens, to, over, None, generator)
     run = _Run(model, reader, tokens.to(device_of(model)), masks[0], score, how)
-    for count in range(1, len(order) + 1):
-        others = [head for head in run.written if head not in order[:count]]
-        drop = run.intact[0] - run.without(channel, others)[0]
-        if float(drop.nanmean()) <= lost * float(run.intact[0].nanmean()):
+
+    whole = float(run.intact[0].nanmean())
+
+    def share_lost(kept: Sequence[Head]) -> float:
+        return 1 - float(run.without(channel, [head for head in run.written if head not in kept])[0].nanmean()) / whole
+
+    kept: list[Head] = []
+    left = 1.0
+    while len(kept) < len(order) and (not kept or left > lost):
+        shares = {head: share_lost([*kept, head]) for head in [head for head in order if head not in kept][:ahead]}
+        best = min(shares, key=lambda head: shares[head])
+        kept, left = [*kept, best], shares[best]
+    while len(kept) > 1:
+        shares = {head: share_lost([other for other in kept if other != head]) for head in kept}
+        weakest = min(shares, key=lambda head: shares[head])
+        if shares[weakest] - left >= least:
             break
-    return tuple(order[:count]), _estimate(drop, generator, level)
+        kept, left = [head for head in kept if head != weakest], shares[weakest]
+    others = [head for head in run.written if head not in kept]
+    return tuple(kept), _estimate(run.intact[0] - run.without(channel, others)[0], generator, level)
 
 
 class _Run:

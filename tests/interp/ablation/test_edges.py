@@ -26,17 +26,17 @@ def effects_of(name, reader=Head(1, 0), **options):  # noqa: B008 - a head is im
     return edge_effects(made.model, reader, tokens, predictable_positions(protocol, 5), generator, **options)
 
 
-def fewest(name, order, lost=0.1):
+def fewest(name, order, lost=0.1, **options):
     made = handmade.make(name)
     protocol = Protocol(2, 15, d_vocab=16, bos=0)
     tokens = repeated_tokens(protocol, 5, torch.Generator().manual_seed(0))
     scored, generator = predictable_positions(protocol, 5), torch.Generator().manual_seed(0)
-    return fewest_enough(made.model, Head(1, 0), "K", order, tokens, scored, generator, lost=lost)
+    return fewest_enough(made.model, Head(1, 0), "K", order, tokens, scored, generator, lost=lost, **options)
 
 
 def test_one_of_two_feeders_that_stand_in_for_each_other_is_enough():
     for order in ([Head(0, 0), Head(0, 1)], [Head(0, 1), Head(0, 0)]):
-        heads, lost = fewest("induction_shared", order)
+        heads, lost = fewest("induction_shared", order, ahead=1)
         assert heads == (order[0],)
         alone = effects_of("induction_shared").channels["K"].alone.score[0, order[0].index]
         assert lost.mean == pytest.approx(float(alone), abs=1e-9)
