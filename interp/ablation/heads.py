@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from interp.ablation.losses import QUANTITIES, scored_masks, sequence_means
 from interp.ablation.removal import Over, Removal, To, removal
+from interp.ablation.restart import removed_one_by_one
 from interp.heads.scores import HeadScores, head_scores
 from interp.hooks import intervene
 from interp.names import Head, check
@@ -68,9 +69,8 @@ def head_effects(
     """
     shape, masks = shape_of(model), scored_masks(tokens, scored)
     how = removal(model, tokens, to, over, reference, generator, hold_patterns=hold_patterns)
-    intact = sequence_means(model, tokens, masks)
     removed = shape.heads if heads is None else [check(head, shape.n_layers, shape.n_heads) for head in heads]
-    effects = torch.stack([removal_effect(model, tokens, masks, how, [head], intact) for head in removed], dim=-1)
+    intact, effects = removed_one_by_one(model, tokens, masks, how, removed)
     rectangle = (shape.n_layers, shape.n_heads) if heads is None else (1, len(removed))
     effects = effects.unflatten(-1, rectangle)  # which quantity batch layer head
     rows = ~intact[0, 0].isnan()

@@ -10,6 +10,9 @@ from interp.finite import require_finite
 QUANTITIES = {"loss": "nats per token", "logit": "logits", "probability": "probability"}
 """What is measured of each token, in this order, and in which unit."""
 
+AT_ONCE = 2**24
+"""Logits that are turned to float64 at once."""
+
 
 def token_losses(
     logits: Float[Tensor, "batch pos d_vocab"], tokens: Int[Tensor, "batch pos"]
@@ -54,6 +57,12 @@ def masked_means(
 def target_values(logits: Tensor, tokens: Tensor) -> Float[Tensor, "quantity batch pos"]:
     """Loss, logit and probability of each token, from the position before; 0 at position 0."""
     require_finite("the logits", logits)
+    size = max(1, AT_ONCE // max(1, logits[0].numel())) if len(logits) else 1
+    pairs = zip(logits.split(size), tokens.split(size), strict=True)
+    return torch.cat([_target_values(*pair) for pair in pairs], dim=1)
+
+
+def _target_values(logits: Tensor, tokens: Tensor) -> Float[Tensor, "quantity batch pos"]:
     before = logits[:, :-1].double()
     target = tokens[:, 1:, None]
     loss = -before.log_softmax(-1).gather(-1, target)

@@ -6,7 +6,7 @@ the units of any hook point.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from interp.ablation.losses import device_of
 from interp.errors import InputError
+from interp.heads.at_once import parts
 from interp.hooks import Ablation, ablate, record
 from interp.names import Head, pattern_name, z_name
 from interp.weights.shape import shape_of
@@ -33,6 +34,11 @@ class Removal:
     text: str
     held: dict[str, Float[Tensor, "batch head dest src"]] = field(default_factory=dict, repr=False)
     """The patterns that all layers keep, by hook name; empty where they react."""
+
+    def of(self, part: slice) -> "Removal":
+        """For some of the sequences."""
+        own = {layer: z if len(z) == 1 else z[part] for layer, z in self.instead.items()}
+        return replace(self, instead=own, held={name: pattern[part] for name, pattern in self.held.items()})
 
     def edits(self, heads: Iterable[Head]) -> dict[str, Ablation | Tensor]:
         """For `intervene`: removes these heads together."""
@@ -99,8 +105,7 @@ def stand_ins(
         text = "what they write on another of these sequences (one random cycle through them)"
     else:
         seen, name = _source_of_means(tokens, over, reference)
-        dims = (0, 1) if over == "batch and positions" else (0,)
-        found = record(model, seen.to(device_of(model)), names=names, reduce=lambda z: z.mean(dims, keepdim=True))
+        found = _means(model, seen.to(device_of(model)), names, (0, 1) if over == "batch and positions" else (0,))
         text = f"their mean over {over} of {name}"
     return {name: found[name] for name in names}, text
 
@@ -110,6 +115,19 @@ def held_patterns(model: nn.Module, tokens: Tensor, n_layers: int) -> dict[str, 
     names = [pattern_name(layer) for layer in range(n_layers)]
     found = record(model, tokens.to(device_of(model)), names=names)
     return {name: found[name] for name in names}
+
+
+def _means(
+    model: nn.Module, tokens: Tensor, names: list[str], dims: tuple[int, ...]
+) -> dict[str, Float[Tensor, "one pos head d_head"]]:
+    """Means over the sequences (and positions), which run in chunks."""
+    means: dict[str, Tensor] = {}
+    for part in parts(model, tokens):
+        share = len(tokens[part]) / len(tokens)
+        found = record(model, tokens[part], names=names, reduce=lambda z: z.mean(dims, keepdim=True))
+        for name in names:
+            means[name] = found[name] * share + means.get(name, 0)
+    return means
 
 
 def _source_of_means(tokens: Tensor, over: Over, reference: Tensor | None) -> tuple[Tensor, str]:
