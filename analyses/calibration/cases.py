@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from analyses.audit import AuditReport, Criteria, audit
-from analyses.audit.verdicts import Sources, verdict
+from analyses.audit.verdicts import verdict
 from analyses.calibration.draws import Draw, Group, Half
 from analyses.calibration.models import KEPT, build
 from analyses.calibration.truths import HeadTruth, truth_of
@@ -82,18 +82,11 @@ def cases_of(draw: Draw, candidates: Sequence[Criteria]) -> list[list[Case]]:
 
 
 def rejudged(report: AuditReport, criteria: Criteria) -> tuple[Verdict, ...]:
-    """The verdicts under other criteria from what was measured: all thresholds may differ but `pattern_mass`, the
-    quantile of nulls and the level of intervals, which say what is measured."""
+    """The verdicts under other criteria from what was measured: thresholds may differ, but for those that say what is
+    measured (`pattern_mass`, `feed_drop`, `feed_rest`, the quantile of nulls, the level of intervals)."""
     if criteria == report.criteria:
         return report.verdicts
-    found = {}
-    for field in fields(report.sources):
-        source = getattr(report.sources, field.name)
-        if hasattr(source, "criteria"):
-            source = copy.copy(source)
-            source.criteria = criteria
-        found[field.name] = source
-    sources = Sources(**found)
+    sources = copy.deepcopy(report.sources, {id(report.criteria): criteria})  # with the new criteria in their place
     return tuple(verdict(Head.parse(v.head), sources) for v in report.verdicts)
 
 

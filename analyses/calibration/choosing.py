@@ -8,22 +8,25 @@ from typing import Any
 from analyses.audit import Criteria
 from analyses.calibration.cases import Case
 
-TRIED: dict[str, tuple[float, ...]] = {
-    "pattern_mass": (0.3, 0.4, 0.5),
-    "null_margin": (0.1, 0.2, 0.3),
-    "loss_share": (0.01, 0.02, 0.05),
+TOGETHER: dict[str, tuple[float, ...]] = {"pattern_mass": (0.3, 0.4, 0.5), "null_margin": (0.1, 0.2, 0.3)}
+"""Thresholds of what a pattern must reach, in all combinations."""
+ALONE: dict[str, tuple[float, ...]] = {
+    "period_mass": (0.2, 0.4),
+    "push_margin": (0.05, 0.2),
+    "loss_share": (0.01, 0.05),
 }
-"""Thresholds that are searched, and their values; all others stay as they are."""
+"""Thresholds that are changed one at a time, all others being the audit's own."""
+TRIED = (*TOGETHER, *ALONE)
 
 
 def candidates() -> tuple[Criteria, ...]:
-    """The audit's own criteria, then every other combination of the values tried."""
-    names = list(TRIED)
+    """The audit's own criteria, then every other set that is tried."""
     changes: list[dict[str, Any]] = [
-        dict(zip(names, values, strict=True)) for values in itertools.product(*TRIED.values())
+        dict(zip(TOGETHER, values, strict=True)) for values in itertools.product(*TOGETHER.values())
     ]
-    grid = [replace(Criteria(), **change) for change in changes]
-    return (Criteria(), *(criteria for criteria in grid if criteria != Criteria()))
+    changes += [{name: value} for name, values in ALONE.items() for value in values]
+    tried = [replace(Criteria(), **change) for change in changes]
+    return (Criteria(), *(criteria for criteria in tried if criteria != Criteria()))
 
 
 @dataclass(frozen=True, order=True)

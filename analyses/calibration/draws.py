@@ -32,6 +32,7 @@ CIRCUITS: tuple[Kind, ...] = (
     ("shift_by", {}),
     ("two_back", {}),
     ("three_layer_chain", {}),
+    ("copy_suppression", {}),
 )
 """Handmade models that do something."""
 

@@ -48,7 +48,13 @@ class Drawn:
 
 
 def build(draw: Draw) -> Drawn:
-    """The model of a draw; the same one every time."""
+    """The model of a draw, without gradients; the same one every time."""
+    drawn = _built(draw)
+    drawn.made.model.requires_grad_(False)
+    return drawn
+
+
+def _built(draw: Draw) -> Drawn:
     generator = draw.generator()
     size = draw_size(generator)
     if draw.name in ("untrained", "random_weights"):

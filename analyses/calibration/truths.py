@@ -13,6 +13,7 @@ MADE_AS: dict[str, frozenset[str]] = {
     "duplicate-token": frozenset({"duplicate-token"}),
     "induction": frozenset({"induction"}),
     "anti-copying": frozenset({"anti-copying"}),
+    "copy-suppression": frozenset({"copy-suppression"}),
     "induction-pattern": frozenset({"prefix-matching"}),
     "literal-previous": frozenset({"duplicate-token"}),
     "literal-current": frozenset({"prefix-matching"}),
@@ -32,6 +33,7 @@ UNTOLD: dict[str, frozenset[str]] = {
     "first-token": frozenset({"positional"}),
     "duplicate-token": frozenset({"current-token"}),
     "anti-copying": frozenset({"copy-suppression"}),
+    "copy-suppression": frozenset({"anti-copying"}),
     "literal-previous": frozenset({"current-token"}),
     "skip-trigram": frozenset({"first-token", "unexplained"}),
     "random": frozenset({"first-token", "current-token", "positional", "copying", "copy-suppression", "idle"})
@@ -41,7 +43,8 @@ UNTOLD: dict[str, frozenset[str]] = {
 
 A previous-token head is positional in the word's plain sense. A head that looks further back than the sequence goes
 looks at the first position; one that looks for a copy of its token looks at itself where there is none, a skip-trigram
-head at token 0. What random weights happen to do at the first token, by position, or to the loss, nobody set.
+head at token 0. What a model of induction predicts is what followed an earlier copy, so a head that lowers the one
+lowers the other. What random weights happen to do at the first token, by position, or to the loss, nobody set.
 """
 
 

@@ -40,6 +40,7 @@ def test_the_mechanism_is_read_off_who_writes_the_heads_keys_and_queries(name, h
         ("shift_by", (0, 0), {"positional", "copying"}),
         ("anti_copying", (1, 0), {"anti-copying"}),
         ("no_copy", (1, 0), {"prefix-matching"}),
+        ("copy_suppression", (2, 0), {"copy-suppression"}),
         ("two_back", (0, 0), {"previous-token", "virtual-head"}),
         ("literal_current", (1, 0), {"prefix-matching", "virtual-head"}),
         ("skip_trigram", (0, 0), set()),
