@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interp.errors import InputError
+from interp.labels import legible
 
 STYLE = """\
 body { max-width: 1000px; margin: 2em auto; padding: 0 20px; background: white; color: #222;
@@ -87,11 +88,12 @@ def page(title: str, parts: Sequence[Part], *, style: str = STYLE) -> str:
     also where a part's own HTML were wrong, no text in it could run.
 
     Args:
-        title: plain text, the document's title and first heading.
+        title: plain text, the document's title and first heading; characters without a shape are escaped.
         parts: what stands below, in this order.
         style: CSS for the whole page.
     """
     scripts = (_library(), _DRAW) if any(part.needs_library for part in parts) else ()
+    title = legible(title)
     heading = f"<h1>{html.escape(title)}</h1>"
     body = "\n".join([heading, *(part.html for part in parts), *(f"<script>{script}</script>" for script in scripts)])
     return _document(title, style, body, scripts)

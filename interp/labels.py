@@ -28,6 +28,11 @@ def visible(text: str, limit: int | None = None) -> str:
     return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def legible(text: str) -> str:
+    """Words, such as a title with a folder's name in it: as `visible`, but spaces stay spaces."""
+    return "".join(character if character == " " else _visible_character(character) for character in text)
+
+
 def _visible_character(character: str) -> str:
     code = ord(character)
     if character in _SYMBOLS:

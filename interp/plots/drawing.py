@@ -30,11 +30,13 @@ Number = float | int
 FONT = "DejaVu Sans"  # comes with matplotlib: the same figure on every machine
 INK, QUIET, FAINT = "#222222", "#666666", "#dddddd"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
+LONGEST = 300  # characters of a title
 TEXT: dict[str, Any] = {"fontfamily": FONT, "color": INK, "parse_math": False}
 
 
 def new_figure(width: Number, height: Number, title: str, protocol: str = "") -> Figure:
     """An empty figure, in inches, with a title and, small at its foot, how the numbers were measured."""
+    title, protocol = sentence(title, LONGEST), sentence(protocol)
     title = textwrap.fill(title, max(20, int(width * 10.5)))
     protocol = textwrap.fill(protocol, max(30, int(width * 15.5)))
     height += 0.2 * title.count("\n") + 0.16 * protocol.count("\n")
@@ -154,6 +156,12 @@ def plain_axes(axes: Axes) -> None:
 def legend(axes: Axes, **options: Any) -> None:
     """A frameless legend."""
     axes.legend(**{"frameon": False, "prop": {"family": FONT, "size": 8}, "labelcolor": INK, **options})
+
+
+def sentence(text: str, limit: int | None = None) -> str:
+    """Words as a figure can show them, each `drawable`: a model may be named after a folder of any name."""
+    shown = " ".join(drawable(word) for word in text.split())
+    return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def drawable(text: str, limit: int | None = None) -> str:

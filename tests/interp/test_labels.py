@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from interp.labels import LEFT_TO_RIGHT_MARK, WORD_JOINER, inert, left_to_right, visible
+from interp.labels import LEFT_TO_RIGHT_MARK, WORD_JOINER, inert, left_to_right, legible, visible
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,7 @@ def test_only_right_to_left_text_gets_a_mark_after_it():
     assert left_to_right("abc") == "abc"
     assert left_to_right("שלום") == "שלום" + LEFT_TO_RIGHT_MARK
     assert left_to_right("aمb") == "aمb" + LEFT_TO_RIGHT_MARK
+
+
+def test_words_keep_their_spaces_and_lose_what_has_no_shape():
+    assert legible("Patterns of a b\u202e.exe\n") == "Patterns of a b\\u202e.exe↵"

@@ -188,3 +188,9 @@ def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match="pip install circuitsvis"):
         page("t", [colored_tokens(["a"], torch.ones(1))])
+
+
+def test_a_title_with_characters_that_turn_or_hide_text_shows_them_escaped():
+    document = page("Patterns of a\u202egnp.exe b", [])
+    assert "\u202e" not in document
+    assert "<h1>Patterns of a\\u202egnp.exe b</h1>" in document
