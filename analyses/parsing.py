@@ -20,7 +20,7 @@ Train a small transformer, read its algorithm out of its weights, get a verdict 
 
 {commands}
 
-interp COMMAND --help shows a command's options. MODEL is a run folder that interp train wrote, or
+interp help COMMAND shows a command's options. MODEL is a run folder that interp train wrote, or
 a checkpoint folder. Exit codes: 0 done, 1 an expectation does not hold, 2 bad input, 3 cannot be
 decided, 70 internal error, 130 interrupted.
 """
@@ -39,14 +39,16 @@ def parse(words: Sequence[str]) -> Common:
     if not words:
         raise InputError(f"which command? One of {', '.join(COMMANDS)}; see interp --help")
     name, rest = words[0], list(words[1:])
-    if name in ("-h", "--help"):
+    if name == "help" and rest:
+        name, rest = rest[0], ["--help"]
+    if name in ("-h", "--help", "help"):
         print(OVERVIEW.format(commands=command_list()), end="")
         raise HelpShown
     if name == "--version":
         print(f"interp {interp_version()}")
         raise HelpShown
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        near = difflib.get_close_matches(name, [*COMMANDS, "help"], n=1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(COMMANDS)}"
         raise InputError(f"there is no command {name!r}; {hint}")
     return parse_options(name, rest)

@@ -36,7 +36,7 @@ class TransformerConfig:
     """shortformer: added to the inputs of Q and K after normalisation; standard: added to the residual stream;
     rotary: q and k are rotated; none."""
     learned_positions: bool = True
-    """Learned position table, or a fixed sinusoidal one (shortformer and standard)."""
+    """Whether the position table is learned, or else a fixed sinusoidal one (shortformer and standard)."""
     smeared_keys: bool = False
     """Each head mixes its key with that of the token before, by a learned share."""
     normalization: Normalization = "none"
@@ -44,7 +44,7 @@ class TransformerConfig:
     tied_embeddings: bool = False
     """W_U = W_E transposed."""
     biases: bool = True
-    """Biases in attention, MLP and unembedding."""
+    """Whether there are biases in attention, MLP and unembedding."""
     d_mlp: int = 0
     """Width of an MLP after each attention layer; 0 for none."""
     activation: Activation = "gelu"

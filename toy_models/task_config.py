@@ -25,7 +25,7 @@ class RepeatedTokensConfig:
     n_ctx: int = 64
     """Length of every sequence, the beginning-of-sequence token included."""
     bos: bool = True
-    """Every sequence begins with token 0, which occurs nowhere else."""
+    """Whether every sequence begins with token 0, which occurs nowhere else."""
     min_period: int = 8
     """Shortest repeated block."""
     max_period: int = 24
@@ -59,7 +59,7 @@ class MarkovConfig:
     n_ctx: int = 64
     """Length of every sequence, the beginning-of-sequence token included."""
     bos: bool = True
-    """Every sequence begins with token 0, which is not a state."""
+    """Whether every sequence begins with token 0, which is not a state."""
     alpha: float = 0.2
     """Concentration of the Dirichlet; below 1 rows are nearly deterministic, far above 1 nearly uniform."""
 
@@ -94,7 +94,7 @@ class SkipTrigramsConfig:
     n_ctx: int = 64
     """Length of every sequence, the beginning-of-sequence token included."""
     bos: bool = True
-    """Every sequence begins with token 0, which occurs nowhere else."""
+    """Whether every sequence begins with token 0, which occurs nowhere else."""
     max_source_position: int = 16
     """The source stands at one of this many first places, all equally likely."""
     reliability: float = 0.9
@@ -149,7 +149,7 @@ class TextConfig:
     n_ctx: int = 128
     """Length of every sequence, the beginning-of-sequence token included."""
     bos: bool = True
-    """Every sequence begins with token 0, which occurs nowhere else."""
+    """Whether every sequence begins with token 0, which occurs nowhere else."""
     held_out: float = 0.1
     """Share of the files kept for testing; 0 for none."""
     max_bytes: int | None = 4_000_000

@@ -54,7 +54,7 @@ class TrainConfig:
     checkpoint_every: int = 500
     """Steps between two regular checkpoints; 0 for none. The first and the last state are always kept."""
     log_spaced_checkpoints: bool = True
-    """Also keep steps 1, 2, 4, 8 and so on."""
+    """Whether to keep steps 1, 2, 4, 8 and so on as well."""
 
     def __post_init__(self) -> None:
         check_field_types(self)

@@ -1,5 +1,6 @@
 """What commands share: the options of all, of those on a model and of those on a sequence; no torch import."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,9 +20,28 @@ def _numbers(words: list[str]) -> tuple[int, ...]:
         raise InputError(f"--tokens takes whole numbers, as in --tokens 0 5 3 5, got {' '.join(words)!r}") from None
 
 
+def number(kind: Callable[[str], float], called: str) -> Callable[[list[str]], float]:
+    """A reader of one number, for `optional`."""
+
+    def read(words: list[str]) -> float:
+        try:
+            return kind(words[0])
+        except ValueError:
+            raise ValueError(f"expected {called}, got {words[0]!r}") from None
+
+    return read
+
+
 def optional(metavar: str, read: Any, nargs: Any = 1) -> PrimitiveConstructorSpec[Any]:
     """How tyro reads an option that may be left out; without this, the word None would leave it out too."""
     return PrimitiveConstructorSpec(nargs, metavar, read, lambda value: True, lambda value: ["none"])
+
+
+def one_of(*choices: str) -> PrimitiveConstructorSpec[Any]:
+    """How tyro reads one of these words, or nothing where the option is left out."""
+    return PrimitiveConstructorSpec(
+        1, f"{{{','.join(choices)}}}", lambda words: words[0], lambda value: True, lambda value: ["none"], choices
+    )
 
 
 ModelPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
@@ -29,6 +49,8 @@ Folder = Annotated[Path | None, optional("DIR", lambda words: Path(words[0]))]
 Text = Annotated[str | None, optional("TEXT", lambda words: words[0])]
 Tokens = Annotated[tuple[int, ...] | None, optional("N [N ...]", _numbers, "*")]
 HeadNames = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="HEAD", help=HEAD_HELP)]
+Whole = Annotated[int | None, optional("INT", number(int, "a whole number"))]
+Real = Annotated[float | None, optional("FLOAT", number(float, "a number"))]
 HeadName = Annotated[str | None, optional("HEAD", lambda words: words[0])]
 
 

@@ -1,12 +1,13 @@
 """The options of the commands that read models; no torch import."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
-from analyses.arguments.common import HeadName, HeadNames, OnModel, OnSequence
+from analyses.arguments.common import HeadName, HeadNames, OnModel, OnSequence, Whole, one_of
 from toy_models.errors import InputError
 
 Aim = Literal["induction", "duplicate", "previous", "first"]
+Aimed = Annotated[Aim | None, one_of(*get_args(Aim))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Circuits(OnModel):
     head: HeadNames = ()
     top: int = 5
     """How many entries of each table."""
-    offset: int | None = None
+    offset: Whole = None
     """Distance from query to key; rotary positions need one (1 if left out)."""
 
     def __post_init__(self) -> None:
@@ -41,7 +42,7 @@ class Circuits(OnModel):
 class Composition(OnModel):
     """Q-, K- and V-composition of all pairs of heads beside what random weights give."""
 
-    offset: int | None = None
+    offset: Whole = None
     """Distance from query to key; rotary positions need one (1 if left out)."""
 
 
@@ -68,10 +69,10 @@ class Paths(OnSequence):
     """Only paths through this head, as L1H3 or 1.3."""
     scores: bool = False
     """With --head: take its attention scores apart, by the earlier heads that its query and its key come through."""
-    target: Aim | None = None
+    target: Aimed = None
     """With --scores: the keys whose score is set against that of the other keys. What followed earlier copies of the
     present token (induction, if left out), these copies themselves, the previous token, or the first."""
-    order: int | None = None
+    order: Whole = None
     """Most heads in a path; the remainder then says what is missing."""
     top: int = 10
     """How many paths to show; paths.json has more."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from analyses.arguments.common import OnModel
+from analyses.arguments.common import OnModel, Real, Whole
 from toy_models.errors import InputError
 
 
@@ -18,11 +18,11 @@ class Search(OnModel):
     """What an ablated edge carries: what it does on other tokens at the same positions, its mean, or nothing."""
     metric: Literal["loss", "logit-difference", "kl"] = "loss"
     """What is measured of predictable tokens: loss, logit less the mean of all others, or KL from the whole model."""
-    edges: int | None = None
+    edges: Whole = None
     """Circuit of so many best edges."""
-    threshold: float | None = None
+    threshold: Real = None
     """Circuit of all edges that score so much; for greedy, the rise of the cost from which an edge stays."""
-    faithfulness: float | None = None
+    faithfulness: Real = None
     """Smallest circuit of best edges that reaches this share of what all edges carry; 0.9 if nothing is asked for."""
     steps: int = 10
     """Points between ablated and intact embeddings, for eap-ig."""
