@@ -86,6 +86,7 @@ class Contradiction:
     role: str
     kind: Kind
     measurement: Measurement
+    """The number that speaks against it."""
     text: str
 
 
@@ -143,9 +144,9 @@ class Claim:
         against = [(e.kind, e.decisive) for e in self.evidence if e.status == "against"]
         found = [Contradiction(self.role, kind, m, self._said(kind, m)) for kind, m in against if m is not None]
         for feeder in (*self.feeders, *self.readers):
-            if feeder.agree is False and feeder.weights is not None:
+            if feeder.agree is False:
                 text = f"{feeder.head} by {feeder.channel}-composition: {feeder.note}"
-                found.append(Contradiction(self.role, "weights", feeder.weights, text))
+                found.append(Contradiction(self.role, "weights", feeder.weights or feeder.causal, text))
         return tuple(found)
 
     def _said(self, kind: Kind, broken: Measurement) -> str:

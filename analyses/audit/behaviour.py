@@ -81,16 +81,16 @@ class Behaviour:
         return (
             self._push(TYPICAL, head, rises=True),
             self._push(PRESENT, head, rises=True),
-            self._copying("copying_on_repeats", head, rises=True),
-            self._copying("copying", head, rises=True, informs=True),
+            self.copying("copying_on_repeats", head, rises=True),
+            self.copying("copying", head, rises=True, informs=True),
         )
 
     def lowers_next(self, head: Head) -> tuple[Measurement, ...]:
         """The next token's logit falls below that of a typical token of the sequence; no copying."""
         return (
             self._push(TYPICAL, head, rises=False),
-            self._copying("copying_on_repeats", head, rises=False),
-            self._copying("copying", head, rises=False, informs=True),
+            self.copying("copying_on_repeats", head, rises=False),
+            self.copying("copying", head, rises=False, informs=True),
         )
 
     def _push(self, null: str, head: Head, rises: bool) -> Measurement:
@@ -107,7 +107,7 @@ class Behaviour:
             margin if rises else -margin,
         )
 
-    def _copying(self, name: str, head: Head, rises: bool, informs: bool = False) -> Measurement:
+    def copying(self, name: str, head: Head, rises: bool = True, informs: bool = False) -> Measurement:
         """Above (below) what the same output gives with its pattern shuffled; 0 would ask for more than half of all."""
         scores = self.battery[name]
         estimate, margin = scores.interval[head], self.contrasts[name, SHUFFLED][head]

@@ -1,7 +1,7 @@
 """What breaks when a head is removed, as evidence: loss on predictable tokens, and the prefix matching it feeds."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,13 +37,16 @@ class Causal:
         criteria: Criteria,
         generator: torch.Generator,
         edges: Mapping[Head, tuple[Edge, ...]],
+        heads: Sequence[Head] | None = None,
     ):
+        """`heads`: those to remove, None for all."""
         self.criteria, self.edges = criteria, edges
         level, tokens, scored = criteria.interval_level, battery.tokens, battery.predictable
-        self.effects: Effects = measure_effects(model, tokens, scored, generator, level)
+        self.effects: Effects = measure_effects(model, tokens, scored, generator, level, heads)
         self.gain = math.log(weights.d_vocab) - self.effects.loss
         high = battery["prefix_matching"].interval.high
         matching = [Head(*at) for at in (high >= criteria.pattern_mass).nonzero().tolist()]
+        matching = [head for head in matching if heads is None or head in heads]
         # TransformerLens' bridges list such points too, but nothing ever passes them; ours name their axes.
         self.splits = any(name.endswith("hook_k_input") and hasattr(m, "axes") for name, m in model.named_modules())
         self.feedings: dict[Head, Feeding] = {}
@@ -63,13 +66,13 @@ class Causal:
         """
         if role != "induction":
             return (*self._shown(head), self._read(head))
-        return (*self._decided(self._costs(head), self._costs_beside(head)), self._specific(head), self._read(head))
+        return (*self._decided(self.costs(head), self._costs_beside(head)), self._specific(head), self._read(head))
 
     def place(self, role: str, head: Head) -> tuple[Measurement, ...]:
         """Removing a head that looks at a place must cost loss, or the prefix matching of a head that reads it."""
         if role == "first-token":  # a resting place: that nothing breaks without it is what the role says
             return self._shown(head)
-        return self._decided(self._costs(head), self._feeds(head))
+        return self._decided(self.costs(head), self._feeds(head))
 
     def feeders(self, head: Head) -> tuple[tuple[Feeder, ...], tuple[str, ...]]:
         """The earlier heads it reads by K or Q, and what has to be said about them."""
@@ -89,17 +92,13 @@ class Causal:
 
     def stand_ins(self, head: Head) -> tuple[str, ...]:
         """Says so where only the removal of all heads of its kind shows what it does."""
-        beside, alone = self._costs_beside(head), self._costs(head)[0]
+        beside, alone = self._costs_beside(head), self.costs(head)[0]
         if beside is None or beside.holds is not True or alone.holds is True:
             return ()
         return (
             f"removed alone it costs {alone.value:.3g} nats, beside the other heads that match prefixes "
             f"{beside.value:.3g}: they stand in for it",
         )
-
-    def matters(self, head: Head) -> bool:
-        """Whether removing it costs loss on predictable tokens, by either removal."""
-        return any(self._costly(estimates[head]) for estimates in self.effects.predictable.values())
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -110,7 +109,7 @@ class Causal:
             "feeding": {str(head): feeding.to_dict() for head, feeding in self.feedings.items()},
         }
 
-    def _costs(self, head: Head) -> tuple[Measurement, ...]:
+    def costs(self, head: Head) -> tuple[Measurement, ...]:
         """The smaller of the two effects decides "for", the larger "against"."""
         by = {to: estimates[head] for to, estimates in self.effects.predictable.items()}
         least, most = min(by, key=lambda r: by[r].mean), max(by, key=lambda r: by[r].mean)
@@ -135,8 +134,8 @@ class Causal:
             "nats per token",
             by[least].low,
             by[least].high,
-            self.effects.nulls(least, head),
-            high,
+            threshold=high,
+            compared=self.effects.comparisons(least, head),
         )
         return (deciding, self._informing(f"the same by {most}", by[most]))
 

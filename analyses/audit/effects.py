@@ -42,7 +42,7 @@ class Effects:
         """Of the whole model on the predictable tokens."""
         return self.by["mean"].intact["loss"]
 
-    def nulls(self, to: str, head: tuple[int, int]) -> dict[str, float]:
+    def comparisons(self, to: str, head: tuple[int, int]) -> dict[str, float]:
         """The effects to compare with: of the other heads of the layer, and on the other tokens."""
         scores = self.by[to].loss
         return {name: float(value[head]) for name, value in {**scores.nulls, **scores.also}.items()}

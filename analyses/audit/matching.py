@@ -1,5 +1,6 @@
 """Through which earlier head a QK circuit could match equal tokens, by weights alone."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,9 +44,16 @@ class Edge:
 
 
 def matching_edges(
-    weights: TransformerWeights, generator: torch.Generator, quantile: float, offset: int, draws: int = 400
+    weights: TransformerWeights,
+    generator: torch.Generator,
+    quantile: float,
+    offset: int,
+    draws: int = 400,
+    only: Mapping[Head, Sequence[Head]] | None = None,
 ) -> dict[Head, tuple[Edge, ...]]:
     """Every head of a later layer with its edges, the one that stands out most first.
+
+    `only` names the later heads to look at, each with the earlier ones to try.
 
     K: the term W_E W_QK (W_E W_OV)^T matches tokens with themselves (any positions); read at `offset` for rotary ones.
     Q: the term from positions to positions points one further; only where positions are in the residual stream.
@@ -54,7 +62,7 @@ def matching_edges(
     channels: list[Channel] = ["K"] if weights.W_pos is None else ["K", "Q"]
     found = {}
     for later in heads:
-        earlier = [head for head in heads if head.layer < later.layer]
+        earlier = [head for head in heads if head.layer < later.layer] if only is None else only.get(later, ())
         if not earlier:
             continue
         level = 1 - (1 - quantile) / (len(earlier) * len(channels))

@@ -22,7 +22,7 @@ from toy_models.errors import InputError
 MOST_LOGITS = 5e8
 """Logits of all the lens' readings together; a model that needs more is not read."""
 LEAST = 0.1
-"""Nats that a layer must bring for a head's share of it to mean something."""
+"""Nats that a head must bring to be named, and a layer for the shares of its heads to mean something; ours."""
 RULE = "for information: beside the mean of its layer's other heads and the same on fresh tokens"
 
 
@@ -45,16 +45,15 @@ class Readable:
         other head of the layer; and its share of what the layer brings.
         """
         before, after = self.lens.before[head.layer], self.lens.after[head.layer]
-        around = (
-            f"right token's log-probability, logit lens: {before.mean:.3g} before its layer, {after.mean:.3g} after"
-        )
+        around = f"{before.mean:.3g} before its layer, {after.mean:.3g} after"
+        name = f"log-probability of the right token that it brings to the logit lens ({around}), beside the other heads"
         found = [
-            _informing(f"brings to it beside the other heads ({around})", self.lens.brought, head),
-            _informing("brings to it alone of its layer", self.lens.alone, head),
+            _informing(name, self.lens.brought, head),
+            _informing("the same, alone of its layer", self.lens.alone, head),
         ]
         if head in self.shares:
             share = self.shares[head]
-            name, unit = "share of what its layer brings to the logit lens", "share"
+            name, unit = "the same beside the others, as a share of what its layer brings", "share"
             found.append(
                 Measurement(name, share.mean, "for information", None, unit, share.low, share.high, informs=True)
             )
@@ -62,19 +61,17 @@ class Readable:
 
     @property
     def bringers(self) -> list[Head]:
-        """Heads whose whole interval lies above every null and 0, alone of their layer; those that bring most first.
+        """Heads of the layer at which the answer becomes readable that bring it, those that bring most first.
 
-        At the layer at which the answer becomes readable, if it does.
+        Alone of their layer, surely 0.1 nats or more, and more than on fresh tokens; none where nothing is readable.
         """
         point, alone = self.lens.readable.point, self.lens.alone
-        layers = range(self.lens.alone.score.shape[0])
         if point is None or not point.startswith("blocks."):
             return []
         layer = int(point.split(".")[1])
-        fresh = alone.nulls[FRESH]
-        heads = [Head(layer, index) for index in range(alone.score.shape[1])] if layer in layers else []
-        found = [head for head in heads if float(alone.interval.low[head]) > max(0.0, float(fresh[head]))]
-        return sorted(found, key=lambda head: -float(alone.score[head]))
+        least = alone.nulls[FRESH][layer].clamp_min(LEAST)
+        found = (alone.interval.low[layer] > least).nonzero().flatten().tolist()
+        return sorted((Head(layer, index) for index in found), key=lambda head: -float(alone.score[head]))
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from analyses.audit.budget import Plan
 from analyses.audit.expectations import Expectation, Judgement, has_role, judge
 from analyses.audit.in_context import InContext
 from analyses.audit.verdicts import Sources
@@ -32,6 +33,8 @@ class AuditReport:
     battery: HeadBattery | None
     in_context: InContext | None = None
     """None where behaviour was skipped, the model is too large for it, or it was not asked for."""
+    plan: Plan | None = None
+    """How much was measured; `audit(..., plan=)` and --plan do it again."""
 
     def __getitem__(self, head: str) -> Verdict:
         return next(verdict for verdict in self.verdicts if verdict.head == head)
@@ -57,12 +60,18 @@ class AuditReport:
                 "next_token_push": None if self.sources.behaviour is None else self.sources.behaviour.push.to_dict(),
                 "weights": None if self.sources.weights is None else self.sources.weights.to_dict(),
                 "causal": None if self.sources.causal is None else self.sources.causal.to_dict(),
+                "copying": self.sources.copying.to_dict(),
+                "already predicted": self.sources.suppression.to_dict(),
+                "positional": self.sources.placed.to_dict(),
+                "virtual heads": self.sources.virtual.to_dict(),
+                "idle": self.sources.idle.to_dict(),
             },
             "in_context": None if self.in_context is None else self.in_context.to_dict(),
             "readable": None if self.sources.readable is None else self.sources.readable.to_dict(),
             "criteria": self.criteria.to_dict(),
             "seed": self.seed,
             "skipped": list(self.skipped),
+            "plan": None if self.plan is None else self.plan.to_dict(),
             "versions": versions(),
         }
 

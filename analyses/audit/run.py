@@ -1,7 +1,7 @@
 """The audit, from a model to verdicts: measure once, gather evidence, weigh it."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +9,22 @@ import torch
 from torch import nn
 
 from analyses.audit.behaviour import Behaviour
+from analyses.audit.budget import Plan, make_plan
 from analyses.audit.causal import Causal
+from analyses.audit.copying import Copying
+from analyses.audit.idle import Idle
 from analyses.audit.in_context import affordable, measure_in_context
-from analyses.audit.matching import matching_edges
+from analyses.audit.matching import Edge, matching_edges
+from analyses.audit.measured import material_of
+from analyses.audit.placed import Placed
+from analyses.audit.progress import Progress
 from analyses.audit.readable import measure_readable
 from analyses.audit.result import AuditReport
-from analyses.audit.verdicts import Sources, verdict
-from analyses.audit.weight_evidence import WeightEvidence
+from analyses.audit.sampling import sampled, weight_evidence
+from analyses.audit.suppression import Suppression
+from analyses.audit.verdicts import Sources
+from analyses.audit.virtual import Virtual
+from analyses.audit.within import verdicts_of
 from analyses.criteria import Criteria
 from analyses.evidence import KINDS, Kind
 from analyses.loading import Subject, load_subject
@@ -23,9 +32,7 @@ from interp.errors import InputError
 from interp.heads import HeadBattery, measure_heads, next_token_push
 from interp.names import Head
 from interp.weights import TransformerWeights, weights_of
-
-EVERY_SEQUENCE = 32
-"""Sequences of each protocol."""
+from interp.weights.shape import shape_of
 
 
 def audit(
@@ -37,6 +44,9 @@ def audit(
     skip: Collection[str] = (),
     context: bool = True,
     tuned: bool = False,
+    budget: float | None = None,
+    plan: Plan | None = None,
+    progress: bool = False,
 ) -> AuditReport:
     """Give every head of a transformer a role, with the evidence for it.
 
@@ -45,29 +55,42 @@ def audit(
     leaves out kinds of evidence. Behaviour and ablation are measured on repeated random tokens, Olsson et al.'s
     protocol or the largest like it that fits; `criteria` hold the thresholds and their sources. With `context` the
     in-context picture and the logit lens are measured too, which decide no verdict; `tuned` adds the tuned lens.
+    Where everything would take longer than `budget` minutes (by default: a minute, and then four are planned for),
+    less is measured, by a plan that the report keeps; given as `plan` it is followed again, with the same numbers.
+    `progress` shows a bar where there is a terminal.
     Raises `InputError` for folders that cannot be read, models that are no transformers, without attention layers, or
     too small to repeat anything.
     """
     if unknown := set(skip) - set(KINDS):
         raise InputError(f"no kind of evidence is called {unknown.pop()!r}; there are {', '.join(KINDS)}")
     skipped = tuple(kind for kind in KINDS if kind in skip)
+    if skipped == KINDS:
+        raise InputError(f"all of {', '.join(KINDS)} are skipped: without evidence there is no verdict")
     if isinstance(model, str | Path):
         model = load_subject(model)
     if not isinstance(model, Subject):
         about = {"path": None, "class": type(model).__name__}
-        return _audit(model, about, bos, seed, criteria or Criteria(), skipped, Extras(context, tuned))
+        plan = plan or make_plan(model, bos, minutes=budget)
+        return _audit(model, about, bos, seed, criteria or Criteria(), skipped, Extras(plan, context, tuned))
     bos = model.bos if bos is None else bos
-    extras = Extras(context, tuned, model.run)
+    plan = plan or make_plan(model.model, bos, model.excluded, budget)
+    extras = Extras(plan, context, tuned, model.run, model.excluded, progress)
     return _audit(model.model, model.to_dict(), bos, seed, criteria or Criteria(), skipped, extras)
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What is measured beside the evidence that decides; `run` is the run folder whose checkpoints are looked at."""
+    """How much is measured, and what beside the evidence that decides.
 
+    `run` is the run folder whose checkpoints are looked at; `excluded` are tokens that are never drawn.
+    """
+
+    plan: Plan
     context: bool = True
     tuned: bool = False
     run: Path | None = None
+    excluded: tuple[int, ...] = ()
+    progress: bool = False
 
 
 def _audit(
@@ -79,29 +102,71 @@ def _audit(
     skip: tuple[Kind, ...],
     extras: Extras,
 ) -> AuditReport:
-    generator = torch.Generator().manual_seed(seed)
-    weights = weights_of(model)
-    battery = measure_heads(model, generator, bos=bos, n=EVERY_SEQUENCE, level=criteria.interval_level)
-    offset = battery.protocol.period - 1
-    on_cpu = weights.to(device="cpu")
-    seen = extras.context and "behaviour" not in skip
-    readable = measure_readable(model, battery, criteria, seed, tuned=extras.tuned) if seen else None
-    edges = {} if "weights" in skip else matching_edges(on_cpu, generator, criteria.null_quantile, offset)
-    sources = Sources(
-        behaviour=None if "behaviour" in skip else _behaviour(model, weights, battery, criteria, generator),
-        weights=None if "weights" in skip else WeightEvidence(on_cpu, edges, criteria, generator, bos),
-        causal=None if "causal" in skip else Causal(model, weights, battery, criteria, generator, edges),
-        criteria=criteria,
-        readable=readable,
-    )
-    heads = [Head(layer, index) for layer in range(weights.n_layers) for index in range(weights.n_heads)]
-    verdicts = tuple(verdict(head, sources) for head in heads)
+    plan = extras.plan
+    with Progress(plan.estimated, extras.progress) as bar:
+        sources, battery, chosen = _gather(model, bos, seed, criteria, skip, extras, bar)
+    verdicts = verdicts_of(shape_of(model).heads, sources, chosen)
     picture = None
+    seen = extras.context and plan.everything and "behaviour" not in skip
     if seen and affordable(model, battery):
         causal = "causal" not in skip
         picture = measure_in_context(model, battery, verdicts, criteria, seed, run=extras.run, causal=causal)
     shown = None if "behaviour" in skip else battery
-    return AuditReport(about, verdicts, sources, criteria, seed, skip, shown, picture)
+    return AuditReport(about, verdicts, sources, criteria, seed, skip, shown, picture, plan)
+
+
+def _gather(
+    model: nn.Module,
+    bos: int | None,
+    seed: int,
+    criteria: Criteria,
+    skip: tuple[Kind, ...],
+    extras: Extras,
+    bar: Progress,
+) -> tuple[Sources, HeadBattery, tuple[Head, ...] | None]:
+    """The evidence, and the heads that the plan has chosen for its costly part."""
+    generator, plan = torch.Generator().manual_seed(seed), extras.plan
+    weights = weights_of(model)
+    with bar.stage("behaviour"):
+        level, excluded = criteria.interval_level, extras.excluded
+        battery = measure_heads(model, generator, bos=bos, excluded=excluded, n=plan.sequences, level=level)
+    chosen = plan.chosen(battery)
+    seen = extras.context and plan.everything and "behaviour" not in skip
+    readable = measure_readable(model, battery, criteria, seed, tuned=extras.tuned) if seen else None
+    read, first = sampled(weights.to(device="cpu"), plan, bos, extras.excluded, generator)
+    with bar.stage("weights"):
+        edges = _edges(read, battery, criteria, plan, chosen, generator) if "weights" not in skip else {}
+        behaviour = None if "behaviour" in skip else _behaviour(model, weights, battery, criteria, generator)
+        evidence = None if "weights" in skip else weight_evidence(read, edges, criteria, generator, first, chosen)
+    with bar.stage("causal"):
+        causal = Causal(model, weights, battery, criteria, generator, edges, chosen) if "causal" not in skip else None
+    material = material_of(model, weights, battery, criteria, generator, bos, (*skip, *plan.skip_beside))
+    sources = Sources(
+        behaviour=behaviour,
+        weights=evidence,
+        causal=causal,
+        criteria=criteria,
+        copying=Copying(material, behaviour, evidence),
+        suppression=Suppression(replace(material, skip=(*material.skip, *plan.skip_predicted)), evidence),
+        placed=Placed(material),
+        virtual=Virtual(material),
+        idle=Idle(material, causal if plan.everything else None),
+        readable=readable,
+    )
+    return sources, battery, chosen
+
+
+def _edges(
+    weights: TransformerWeights,
+    battery: HeadBattery,
+    criteria: Criteria,
+    plan: Plan,
+    chosen: tuple[Head, ...] | None,
+    generator: torch.Generator,
+) -> dict[Head, tuple[Edge, ...]]:
+    partners = None if chosen is None else plan.partners_of(chosen, battery)
+    offset = battery.protocol.period - 1
+    return matching_edges(weights, generator, criteria.null_quantile, offset, plan.draws, partners)
 
 
 def _behaviour(

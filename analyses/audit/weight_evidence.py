@@ -45,8 +45,12 @@ class WeightEvidence:
 
     def reading(self, role: str, head: Head) -> tuple[Measurement, ...]:
         """For heads that read what followed: the OV circuit's sign, and a QK circuit that matches through feeders."""
-        copying = () if role == "prefix-matching" else (self._copying(role, head), *self._also(head))
+        copying = () if role == "prefix-matching" else self.copies(head, rises=role == "induction")
         return (*copying, self._matching(head))
+
+    def copies(self, head: Head, rises: bool) -> tuple[Measurement, ...]:
+        """That the OV circuit raises (or lowers) the token attended to."""
+        return (self._copying(rises, head), *self._also(head))
 
     def place(self, role: str, head: Head) -> tuple[Measurement, ...]:
         """For heads that look at a place: that positions alone (or for duplicates, tokens alone) send them there."""
@@ -96,12 +100,11 @@ class WeightEvidence:
             },
         }
 
-    def _copying(self, role: str, head: Head) -> Measurement:
+    def _copying(self, rises: bool, head: Head) -> Measurement:
         scored, q = self.copying.eigenvalue, self.criteria.null_quantile
         value, low, high = (
             float(t[head]) for t in (scored.value, scored.null_quantile(1 - q), scored.null_quantile(q))
         )
-        rises = role == "induction"
         return Measurement(
             "copying score of the full OV circuit, sum(λ)/sum(|λ|)",
             value,

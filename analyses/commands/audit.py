@@ -7,25 +7,43 @@ from typing import Any
 from analyses import exits
 from analyses.arguments import Audit
 from analyses.audit import AuditReport, Expectation, Judgement, audit
+from analyses.audit.budget import Plan
 from analyses.commands import audit_diff
-from analyses.commands.audit_context import context_lines
-from analyses.evidence import CONFIDENCE, KINDS, Claim, Measurement, Verdict
+from analyses.commands.audit_text import text
+from analyses.criteria import Criteria
+from analyses.evidence import KINDS
 from analyses.loading import Subject, load_subject
+from analyses.loading.weight_files import read_object
 from analyses.output import plain, say, strict_json, write_files
-from analyses.tables import interval, number, paragraph, table
+from interp.errors import InputError
 
-SIGNS = {"for": "+", "against": "−", "undecided": "?", "missing": "·"}
 CODES = {"holds": exits.OK, "undecided": exits.UNDECIDED, "fails": exits.EXPECTATION_FAILED}
 
 
 def run(arguments: Audit) -> int:
     """Audits a model, writes report.json (and report.html with its figures), and judges the expectations."""
+    criteria = Criteria() if arguments.criteria is None else Criteria.from_file(arguments.criteria)
+    if arguments.print_criteria:
+        print(strict_json(criteria.template()), end="")
+        return exits.OK
     if arguments.diff is not None:
         return audit_diff.run(arguments, arguments.diff)
-    expectations = [Expectation.parse(text) for text in arguments.expect]
+    expectations = [Expectation.parse(each) for each in arguments.expect]
+    check(arguments)
+    plan = None if arguments.plan is None else read_plan(arguments.plan)
     subject = load_subject(arguments.model, arguments.device)
     folder = subject.folder(arguments.out)  # refuses one that cannot be written before the work
-    report = audit(subject, seed=arguments.seed, skip=arguments.skip, tuned=arguments.lens == "tuned")
+    tuned = arguments.lens == "tuned"
+    report = audit(
+        subject,
+        seed=arguments.seed,
+        criteria=criteria,
+        skip=arguments.skip,
+        tuned=tuned,
+        budget=arguments.budget,
+        plan=plan,
+        progress=True,
+    )
     judgements = report.judge(expectations, arguments.confidence)
     written = write(arguments, report, subject, folder, judgements)
     if arguments.json:
@@ -36,6 +54,24 @@ def run(arguments: Audit) -> int:
         print(f"{text(report, subject, judgements)}\n")
         print("\n".join(f"wrote {path}" for path in written))
     return exit_code(judgements)
+
+
+def check(arguments: Audit) -> None:
+    """`InputError` for options that could have no effect."""
+    if arguments.budget is not None and arguments.plan is not None:
+        raise InputError("--budget makes a plan and --plan gives one: leave one of them out")
+    if arguments.confidence is not None and not arguments.expect:
+        raise InputError("--confidence says from which confidence on a head counts for --expect: name an --expect too")
+    if not set(KINDS) - set(arguments.skip):
+        raise InputError(f"--skip leaves out all of {', '.join(KINDS)}: without evidence there is no verdict")
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan of a report.json; `InputError` naming the file if there is none."""
+    try:
+        return Plan.from_dict(read_object(path))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def exit_code(judgements: Sequence[Judgement]) -> int:
@@ -66,72 +102,3 @@ def judged(judgement: Judgement) -> dict[str, Any]:
     expectation: dict[str, Any] = plain(judgement.expectation)
     found = {"heads": judgement.heads, "possible": judgement.possible, "outcome": judgement.outcome}
     return {**expectation, "confidence": judgement.confidence, **found}
-
-
-def text(report: AuditReport, subject: Subject, judgements: Sequence[Judgement]) -> str:
-    """The verdict table, what its columns are, and the expectations."""
-    header = ["head", "role", "confidence", "b w c", "attention (null)", "weights (null)", "loss without it", "reads"]
-    rows = [row(verdict) for verdict in report.verdicts]
-    parts = [paragraph(subject.describe()), table(header, rows), legend(report)]
-    notes = [f"{v.head}: {note}." for v in report.verdicts for c in v.claims[:1] for note in c.notes]
-    parts += context_lines(report.in_context, report.sources.readable)
-    parts += [paragraph(note, 2) for note in notes]
-    parts += [f"expected {judgement}" for judgement in judgements]
-    return "\n\n".join(parts)
-
-
-def row(verdict: Verdict) -> list[str]:
-    if verdict.confidence is None:
-        return [verdict.head, "none", "", "", "", "", "", ""]
-    claim = verdict.claims[0]
-    feeders = ", ".join(f"{feeder.head} ({feeder.channel})" for feeder in claim.feeders)
-    return [
-        verdict.head,
-        verdict.role,
-        verdict.confidence,
-        " ".join(SIGNS[claim.status(kind)] for kind in KINDS),
-        with_null(first(claim, "behaviour")),
-        with_null(first(claim, "weights")),
-        with_interval(loss_without(claim)),
-        feeders,
-    ]
-
-
-def first(claim: Claim, kind: str) -> Measurement | None:
-    """The measurement that leads a kind of evidence."""
-    return next((m for e in claim.evidence if e.kind == kind for m in e.measurements), None)
-
-
-def loss_without(claim: Claim) -> Measurement | None:
-    """What removing the head alone does to the loss, whether that decides or not."""
-    causal = (m for e in claim.evidence if e.kind == "causal" for m in e.measurements)
-    return next((m for m in causal if m.name.startswith("loss on predictable tokens when removed")), None)
-
-
-def with_null(measurement: Measurement | None) -> str:
-    if measurement is None:
-        return "skipped"
-    null = max(measurement.nulls.values(), default=None)
-    return number(measurement.value, 2) + ("" if null is None else f" ({number(null, 2)})")
-
-
-def with_interval(measurement: Measurement | None) -> str:
-    if measurement is None:
-        return "skipped"
-    value = number(measurement.value)
-    signed = value if value.startswith("-") else f"+{value}"
-    return f"{signed} {interval(measurement.low, measurement.high)}"
-
-
-def legend(report: AuditReport) -> str:
-    """What the columns hold, and the confidence words that occur."""
-    words = dict.fromkeys(verdict.confidence for verdict in report.verdicts if verdict.confidence)
-    protocol = "" if report.battery is None else f" On {report.battery['prefix_matching'].protocol}."
-    lines = [
-        "b w c: what behaviour, weights and causal evidence say: + for, − against, ? undecided, · missing.",
-        "attention: where the role says, beside the highest null. weights: the leading weight score, beside its null's "
-        "threshold. loss without it alone: increase in nats on predictable tokens, by mean or by zero, whichever costs "
-        f"less, 95 % interval. reads: earlier heads and the composition.{protocol}",
-        *(f"{word}: {CONFIDENCE[word]}." for word in words),
-    ]
-    return "\n".join(paragraph(line, 2) for line in lines)

@@ -24,7 +24,8 @@ from interp.composition import token_table
 from interp.names import Head
 from interp.plots import attention_grid, circuit_matrix, eigenvalue_spectra
 
-BY_TOKENS = (*READING, "duplicate-token")
+BY_TOKENS = (*READING, "duplicate-token", "copy-suppression", "copying")
+PLACES = ("previous-token", "current-token", "first-token", "positional")
 MOST_DRAWN = 2
 """Heads whose tables are drawn, one of a role, the surest."""
 MOST_PATTERNS = 4
@@ -100,7 +101,7 @@ def tables(context: Context) -> list[Block]:
     for verdict in context.with_role:
         by_role.setdefault(verdict.role, []).append(Head.parse(verdict.head))
     drawn = [heads[0] for role, heads in by_role.items() if role in BY_TOKENS][:MOST_DRAWN]
-    placed = [head for role, heads in by_role.items() if role not in BY_TOKENS for head in heads][:MOST_PATTERNS]
+    placed = [head for role, heads in by_role.items() if role in PLACES for head in heads][:MOST_PATTERNS]
     blocks: list[Block] = []
     if drawn:
         blocks.append(Gallery(tuple(each for head in drawn for each in (looks(context, head), moves(context, head)))))

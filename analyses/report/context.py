@@ -64,8 +64,8 @@ class Context:
 
     @cached_property
     def with_role(self) -> tuple[Verdict, ...]:
-        """Heads that have a role, the surest first."""
-        found = [verdict for verdict in self.report.verdicts if verdict.confidence is not None]
+        """Heads that have a role (other than doing nothing), the surest first."""
+        found = [v for v in self.report.verdicts if v.confidence is not None and v.role != "idle"]
         return tuple(sorted(found, key=lambda verdict: -RANK[verdict.confidence or "contested"]))
 
     @property
@@ -103,6 +103,8 @@ class Context:
         words = ["interp", "audit", shlex.quote(str(self.subject.path)), "--seed", str(self.report.seed)]
         for kind in self.report.skipped:
             words += ["--skip", kind]
+        if self.report.plan is not None and not self.report.plan.everything:
+            words += ["--plan", "report.json"]
         readable = self.report.sources.readable
         words += ["--lens", "tuned"] if readable is not None and readable.tuned is not None else []
         return " ".join(words)

@@ -19,8 +19,9 @@ def section(context: Context) -> Section:
     """Criteria, words, what was skipped, and the command."""
     report = context.report
     skipped = f"Left out on request: {listed(list(report.skipped))}." if report.skipped else "Nothing was left out."
+    skipped = report.plan.text if report.plan is not None and report.plan.text else skipped
     blocks: tuple[Block, ...] = (
-        *([Caution("These thresholds are not the default ones.")] if context.has_own_criteria else []),
+        *overridden(context),
         Table(
             ("criterion", "value", "where it comes from"),
             tuple(
@@ -43,6 +44,15 @@ def section(context: Context) -> Section:
         "holds every number that a different choice would need.",
         blocks,
     )
+
+
+def overridden(context: Context) -> list[Block]:
+    """Which thresholds are not the default ones, before the table of all."""
+    changed = context.report.criteria.overridden
+    own = listed(
+        [f"{name.replace('_', ' ')} {each['value']} (default {each['default']})" for name, each in changed.items()]
+    )
+    return [Caution(f"These thresholds are not the default ones: {own}.")] if changed else []
 
 
 def weights_notes(context: Context) -> list[Block]:

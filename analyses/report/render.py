@@ -6,6 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from analyses import reliability
 from analyses.audit.result import versions
 from analyses.evidence import CONFIDENCE
 from analyses.report import words
@@ -27,7 +28,7 @@ def render(context: Context, sections: tuple[Section, ...]) -> str:
         others=words.other_findings(report),
         facts=facts(context),
         rows=rows_of(context),
-        confidence=CONFIDENCE,
+        confidence={word: reliability.meaning(word) for word in CONFIDENCE},
         meanings=words.MEANINGS,
         sections=sections,
         command=context.command,

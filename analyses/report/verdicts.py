@@ -4,14 +4,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analyses import reliability
 from analyses.criteria import ROLES
-from analyses.evidence import CONFIDENCE, KINDS, Claim, Evidence, Feeder, Measurement, Status, Verdict
+from analyses.evidence import KINDS, Claim, Evidence, Feeder, Measurement, Status, Verdict
 from analyses.report.blocks import Cell, Mark, Piece, Table, listed
 from analyses.report.context import Context
 from analyses.report.numbers import interval, number
 from analyses.report.words import MEANINGS
 from interp.names import Head
 
+MOST_ROWS = 64
 ASIDE = re.compile(r" \(|: |(?<=.{20}), ")
 
 
@@ -44,6 +46,8 @@ class Row:
     head: str
     role: str
     meaning: str
+    mechanism: str
+    also: str
     confidence: str | None
     confidence_meaning: str
     evidence: tuple[EvidenceCell, ...]
@@ -55,8 +59,10 @@ class Row:
 
 
 def rows_of(context: Context) -> tuple[Row, ...]:
-    """All heads, in order."""
-    return tuple(row(context, verdict) for verdict in context.report.verdicts)
+    """All heads, of very many the surest with a role: those whose kinds of evidence disagree first, each group in order."""
+    verdicts = context.report.verdicts if len(context.heads) <= MOST_ROWS else context.with_role[:MOST_ROWS]
+    rows = [row(context, verdict) for verdict in verdicts]
+    return tuple(sorted(rows, key=lambda each: not each.disagreements))
 
 
 def row(context: Context, verdict: Verdict) -> Row:
@@ -66,12 +72,14 @@ def row(context: Context, verdict: Verdict) -> Row:
         head=verdict.head,
         role=verdict.role,
         meaning=ROLES[verdict.role],
+        mechanism="" if leading is None else by_mechanism(leading),
+        also=listed([role_in_words(claim) for claim in verdict.roles[1:]]),
         confidence=verdict.confidence,
-        confidence_meaning=CONFIDENCE[verdict.confidence] if verdict.confidence else "",
+        confidence_meaning=reliability.meaning(verdict.confidence) if verdict.confidence else "",
         evidence=no_role(context, verdict) if leading is None else tuple(evidence_cell(leading, k) for k in KINDS),
-        fed_by="" if leading is None else fed_by(leading.feeders),
+        fed_by="" if leading is None else partners(leading),
         summary=verdict.summary,
-        disagreements=tuple(text for claim in verdict.claims for text in disagreements(claim)),
+        disagreements=tuple(each.text for each in verdict.contradictions),
         claims=tuple(detail(claim) for claim in verdict.claims),
         scores=scores_of(context, verdict.head),
     )
@@ -81,7 +89,7 @@ def evidence_cell(claim: Claim, kind: str) -> EvidenceCell:
     """Status, and the number it hangs on."""
     evidence = next((e for e in claim.evidence if e.kind == kind), None)
     status: Status = "missing" if evidence is None else evidence.status
-    measurement = None if evidence is None else decisive(evidence)
+    measurement = None if evidence is None else evidence.decisive
     if measurement is None:
         return EvidenceCell(kind, status, MEANINGS[status], "", ())
     pieces = key_number(measurement, "null" if kind == "weights" else "")
@@ -105,13 +113,6 @@ def no_role(context: Context, verdict: Verdict) -> tuple[EvidenceCell, ...]:
     return (EvidenceCell("behaviour", status, MEANINGS[status], "", tuple(pieces)),)
 
 
-def decisive(evidence: Evidence) -> Measurement | None:
-    """The first measurement that makes the status what it is."""
-    wanted = {"for": True, "against": False, "undecided": None, "missing": None}[evidence.status]
-    deciding = [m for m in evidence.measurements if not m.informs]
-    return next((m for m in deciding if m.holds is wanted), None)
-
-
 def key_number(measurement: Measurement, null: str = "") -> tuple[Piece, ...]:
     """Value, interval and the highest null, which is called `null`, or what it is."""
     pieces: list[Piece] = [number(measurement.value)]
@@ -120,6 +121,9 @@ def key_number(measurement: Measurement, null: str = "") -> tuple[Piece, ...]:
     if measurement.nulls:
         name, highest = max(measurement.nulls.items(), key=lambda item: item[1])
         pieces += [f", {null or short_name(name)} ", number(highest)]
+    elif measurement.compared:
+        name, value = next(iter(measurement.compared.items()))
+        pieces += [f" (for comparison, {name} ", number(value), ")"]
     return tuple(pieces)
 
 
@@ -130,30 +134,33 @@ def short_name(name: str) -> str:
 
 def fed_by(feeders: Sequence[Feeder]) -> str:
     """ "L0H0 and L0H3 (K)"."""
-    by_channel = {channel: [f.head for f in feeders if f.channel == channel] for channel in ("K", "Q")}
+    by_channel = {channel: [f.head for f in feeders if f.channel == channel] for channel in ("K", "Q", "V")}
     return "; ".join(f"{listed(heads)} ({channel})" for channel, heads in by_channel.items() if heads)
 
 
-def disagreements(claim: Claim) -> list[str]:
-    """Where kinds of evidence, or weights and ablation, point in different directions, in words."""
-    found = []
-    if claim.status("behaviour") == "for":
-        for evidence in claim.evidence:
-            broken = decisive(evidence)
-            if evidence.status == "against" and broken is not None:
-                found.append(
-                    f"behaviour is for {claim.role}, but the {evidence.kind} evidence is against it: {broken.name} is "
-                    f"{broken.value:.3g}, and the rule is: {broken.rule}"
-                )
-    found += [f"{f.head} by {f.channel}-composition: {f.note}" for f in claim.feeders if f.agree is False]
-    return found
+def partners(claim: Claim) -> str:
+    """The heads it reads, and those that read it."""
+    readers = f"read by {fed_by(claim.readers)}" if claim.readers else ""
+    return "; ".join(filter(None, [fed_by(claim.feeders), readers]))
+
+
+def by_mechanism(claim: Claim) -> str:
+    """ "by K-composition"; nothing for roles that can be done in one way only."""
+    if claim.mechanism is None:
+        return ""
+    return "mechanism not identified" if claim.mechanism == "not identified" else f"by {claim.mechanism}"
+
+
+def role_in_words(claim: Claim) -> str:
+    """ "induction by K-composition (strong)"."""
+    return " ".join(filter(None, [claim.role, by_mechanism(claim), f"({claim.confidence})"]))
 
 
 def detail(claim: Claim) -> ClaimDetail:
     """All numbers of a claim as tables."""
-    rows = tuple((e.kind, *measurement_cells(m)) for e in claim.evidence for m in e.measurements)
+    rows = tuple((e.kind, *measurement_cells(m)) for e in by_weight(claim.evidence) for m in e.measurements)
     notes = [*claim.notes, *(f"{e.kind}: {e.note}" for e in claim.evidence if e.note)]
-    missing = [e.kind for e in claim.evidence if not e.measurements]
+    missing = [e.kind for e in claim.evidence if not e.measurements and not e.note]
     if missing:
         notes.append(f"no {listed(missing)} evidence was gathered")
     header = ("evidence", "measurement", "value", "interval", "nulls and controls", "threshold", "rule", "")
@@ -161,9 +168,14 @@ def detail(claim: Claim) -> ClaimDetail:
         claim.role,
         claim.confidence,
         Table(header, rows, numeric=(2, 3, 5)),
-        feeder_table(claim.feeders),
+        feeder_table((*claim.feeders, *claim.readers)),
         tuple(notes),
     )
+
+
+def by_weight(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """What is against the role before what is for it."""
+    return sorted(evidence, key=lambda e: e.status != "against")
 
 
 def measurement_cells(m: Measurement) -> tuple[Cell, ...]:
@@ -171,6 +183,8 @@ def measurement_cells(m: Measurement) -> tuple[Cell, ...]:
     nulls: list[Piece] = []
     for name, value in m.nulls.items():
         nulls += ["; " if nulls else "", f"{name} ", number(value)]
+    for name, value in m.compared.items():
+        nulls += ["; " if nulls else "", f"for comparison, {name} ", number(value)]
     name = f"{m.name} ({m.unit})" if m.unit else m.name
     threshold = "" if m.threshold is None else number(m.threshold)
     return name, number(m.value), interval(m.low, m.high), tuple(nulls), threshold, m.rule, holds(m)
@@ -199,7 +213,14 @@ def feeder_table(feeders: Sequence[Feeder]) -> Table | None:
         weighed: Cell = "" if weights is None else key_number(weights, "null's quantile")
         lost, span = number(f.causal.value), interval(f.causal.low, f.causal.high)
         rows.append((f.head, f"{f.channel}-composition", lost, span, weighed, agree))
-    header = ("reads", "by", "prefix matching lost without it", "interval", "match by weights", "weights and ablation")
+    header = (
+        "partner",
+        "by",
+        "prefix matching lost without it",
+        "interval",
+        "match by weights",
+        "weights and ablation",
+    )
     return Table(header, tuple(rows), numeric=(2, 3)) if rows else None
 
 

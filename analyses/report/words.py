@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from analyses.audit.result import AuditReport
 from analyses.criteria import ROLES
-from analyses.evidence import RANK, Verdict
+from analyses.evidence import RANK, Confidence, Verdict
 from analyses.loading import ModelConfig
 from analyses.report.blocks import listed
 
 CHANNELS = {
     "K": "which token stood before each position by {heads} (K-composition)",
     "Q": "where the earlier copy stands by {heads} (Q-composition)",
+    "V": "what to move by {heads} (V-composition)",
 }
 """What heads that match prefixes have from the heads that feed their keys or their queries."""
 MEANINGS = {
@@ -58,11 +59,11 @@ def other_findings(report: AuditReport) -> str:
     """The other roles that were given, and contested induction heads beside sure ones; empty if there are none."""
     parts = []
     for role in ROLES:
-        found = [verdict for verdict in report.verdicts if verdict.role == role and verdict.confidence]
+        found = [(v.head, claim.confidence) for v in report.verdicts if (claim := v.having(role)) is not None]
         if role == "induction":
-            found = [v for v in found if v.confidence == "contested"] if has_sure_induction(report) else []
+            found = [each for each in found if each[1] == "contested"] if has_sure_induction(report) else []
         if found:
-            parts.append(f"{role}: {by_confidence(found)}")
+            parts.append(f"{role}: {grouped(found)}")
     return "; ".join(parts)
 
 
@@ -76,9 +77,14 @@ def count(n: int) -> str:
 
 def by_confidence(verdicts: Sequence[Verdict]) -> str:
     """Their names, the surest first, with the confidence after each group."""
+    return grouped([(verdict.head, verdict.confidence) for verdict in verdicts])
+
+
+def grouped(found: Sequence[tuple[str, Confidence | None]]) -> str:
+    """Heads with their confidence, the surest first."""
     groups: dict[str, list[str]] = {}
-    for verdict in sorted(verdicts, key=lambda v: -RANK[v.confidence or "contested"]):
-        groups.setdefault(str(verdict.confidence), []).append(verdict.head)
+    for head, confidence in sorted(found, key=lambda each: -RANK[each[1] or "contested"]):
+        groups.setdefault(str(confidence), []).append(head)
     return ", ".join(f"{listed(heads)} ({confidence})" for confidence, heads in groups.items())
 
 

@@ -219,12 +219,16 @@ def _copying(
         "copying_on_repeats": (repeated, later, f"{_text(protocol, n)}; queries in later copies only"),
     }
     made = {}
+    said = {
+        "copying": "on random tokens that do not repeat",
+        "copying_on_repeats": "at the later copies of repeated tokens, where an induction head has something to copy",
+    }
     for name, (stimuli, queries, text) in where.items():
         samples, shuffled = copying_samples(model, w, stimuli.to(device), queries.to(device))
         made[name] = head_scores(
             name,
             "2 sum(a)/sum(s) - 1: of what the head adds to the logits of the sequence's tokens, the part on the tokens "
-            "it attends to; -1 if it never raises them",
+            f"it attends to ({said[name]}); -1 if it never raises them",
             samples,
             generator,
             protocol=text,

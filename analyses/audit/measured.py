@@ -1,0 +1,88 @@
+"""Making claims and their measurements from estimates; what every role has of the audit to measure with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from analyses.audit.intact import Intact
+from analyses.criteria import Criteria
+from analyses.evidence import Claim, Evidence, Kind, Measurement
+from interp.heads import HeadBattery
+from interp.stats import Estimate
+from interp.weights import TransformerWeights
+
+Found = tuple[Measurement, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """The model, its weights (folded), the tokens it was measured on, and the rules."""
+
+    model: nn.Module
+    weights: TransformerWeights
+    battery: HeadBattery
+    criteria: Criteria
+    generator: torch.Generator
+    bos: int | None
+    skip: tuple[Kind, ...]
+    intact: Intact
+    splits: bool
+    """Whether the model has inputs split by head."""
+
+    @property
+    def text(self) -> str:
+        """The tokens, in words."""
+        return f"{len(self.battery.tokens)} sequences: {self.battery.protocol.text}"
+
+    @property
+    def offset(self) -> int | None:
+        """Distance from query to key at which QK circuits are read; None unless rotary."""
+        return None if self.weights.rotary_base is None else self.battery.protocol.period - 1
+
+
+def material_of(
+    model: nn.Module,
+    weights: TransformerWeights,
+    battery: HeadBattery,
+    criteria: Criteria,
+    generator: torch.Generator,
+    bos: int | None,
+    skip: tuple[Kind, ...],
+) -> Material:
+    """On the battery's tokens."""
+    # TransformerLens' bridges list such points too, but nothing ever passes them; ours name their axes.
+    splits = any(name.endswith("hook_k_input") and hasattr(m, "axes") for name, m in model.named_modules())
+    intact = Intact(model, battery.tokens, generator, criteria.interval_level)
+    return Material(model, weights, battery, criteria, generator, bos, skip, intact, splits)
+
+
+def measured(
+    name: str,
+    estimate: Estimate,
+    rule: str,
+    holds: bool | None,
+    unit: str = "",
+    threshold: float | None = None,
+    nulls: Mapping[str, float] | None = None,
+    informs: bool = False,
+) -> Measurement:
+    """A measurement with the estimate's mean and interval."""
+    return Measurement(
+        name, estimate.mean, rule, holds, unit, estimate.low, estimate.high, nulls or {}, threshold, informs
+    )
+
+
+def claim_of(role: str, found: Mapping[Kind, Found], why: Mapping[Kind, str] | None = None, **more: Any) -> Claim:
+    """A claim with its three kinds of evidence; `why` a kind cannot speak for the role, or has nothing to say."""
+    kinds: tuple[Kind, ...] = ("behaviour", "weights", "causal")
+    said = why or {}
+    evidence = tuple(Evidence(kind, found.get(kind, ()), said.get(kind, "")) for kind in kinds)
+    return Claim(role, evidence, **more)
+
+
+def is_open(found: Found) -> bool:
+    """Whether these measurements are for their role, or may still be: worth measuring more."""
+    return Evidence("behaviour", found).status in ("for", "undecided")
