@@ -52,7 +52,7 @@ def lens_by_head(
     tokens: Int[Tensor, "batch pos"],
     generator: torch.Generator,
     scored: Bool[Tensor, "batch pos"] | None = None,
-    fresh: Int[Tensor, "batch pos"] | None = None,
+    fresh: Int[Tensor, "row position"] | None = None,
     *,
     protocol: str = "the given tokens",
     level: float = 0.95,
