@@ -6,7 +6,7 @@ the ablation gap that this recovers, as in Scherlis' replication at Redwood Rese
 exact induction, 10 % more with longer matches), stands beside that of a pattern that is as sharp but one position off.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -80,23 +80,43 @@ def idealised_recovery(
     and what is refused are as in `head_effects`. Intervals are a percentile bootstrap over sequences, the same
     resamples for share, control and contrast.
     """
+    return idealised_recoveries(
+        model, [patterns], tokens, scored, generator, to=to, over=over, reference=reference, level=level
+    )[0]
+
+
+def idealised_recoveries(
+    model: nn.Module,
+    cases: Sequence[Mapping[Head, IdealPattern]] | Sequence[Mapping[tuple[int, int], IdealPattern]],
+    tokens: Int[Tensor, "batch pos"],
+    scored: Bool[Tensor, "batch pos"],
+    generator: torch.Generator,
+    *,
+    to: To = "mean",
+    over: Over = "batch and positions",
+    reference: Int[Tensor, "reference_batch reference_pos"] | None = None,
+    level: float = 0.95,
+) -> list[Recovery]:
+    """`idealised_recovery` of several sets of heads, one after the other, with the same stand-ins and intact run."""
     shape, masks = shape_of(model), scored_masks(tokens, scored)
-    chosen = {check(Head(*head), shape.n_layers, shape.n_heads): pattern for head, pattern in patterns.items()}
-    if not chosen:
+    checked = [{check(Head(*h), shape.n_layers, shape.n_heads): pattern for h, pattern in c.items()} for c in cases]
+    if not checked or not all(checked):
         raise InputError("name at least one head and the pattern that it shall have")
     how = removal(model, tokens, to, over, reference, generator)
-    runs: dict[str, Mapping[str, Any]] = {
-        "intact": {},
-        "ablated": how.edits(chosen),
-        "idealised": idealised_edits(chosen, tokens),
-        "shifted": idealised_edits({head: pattern.wrong for head, pattern in chosen.items()}, tokens),
-    }
-    losses = {name: _losses(model, tokens, masks, edits) for name, edits in runs.items()}
-    share, control, contrast = _shares(losses, generator, level)
-    means = {name: float(values.mean()) for name, values in losses.items()}
-    gap = bootstrap_interval(losses["ablated"] - losses["intact"], generator, level)
+    intact, found = _losses(model, tokens, masks, {}), []
     text = f"{len(tokens)} sequences, {int(scored.sum())} scored tokens; ablated: {how.text}"
-    return Recovery(chosen, share, control, contrast, gap, means, text)
+    for chosen in checked:
+        runs: dict[str, Mapping[str, Any]] = {
+            "ablated": how.edits(chosen),
+            "idealised": idealised_edits(chosen, tokens),
+            "shifted": idealised_edits({head: pattern.wrong for head, pattern in chosen.items()}, tokens),
+        }
+        losses = {"intact": intact} | {name: _losses(model, tokens, masks, edits) for name, edits in runs.items()}
+        share, control, contrast = _shares(losses, generator, level)
+        means = {name: float(values.mean()) for name, values in losses.items()}
+        gap = bootstrap_interval(losses["ablated"] - intact, generator, level)
+        found.append(Recovery(chosen, share, control, contrast, gap, means, text))
+    return found
 
 
 def idealised_edits(
