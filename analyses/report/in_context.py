@@ -143,6 +143,9 @@ def formed(development: Development, context: Context) -> tuple[Block, ...]:
         "of the losses of all tokens over checkpoints (Olsson et al. 2022: one token of each example, several models).",
     )
     blocks: list[Block] = [picture("formation", figure, "In-context score by training step, with the phase change")]
+    step = context.subject.step
+    if step is not None and step < development.steps[-1]:
+        blocks.append(sentence("The model of this report is the checkpoint of step ", whole(step), " of this run."))
     if phase is None:
         found = (
             "Over no stretch between two checkpoints does the score surely fall by a tenth of a nat: no phase change."
