@@ -20,10 +20,10 @@ def _numbers(words: list[str]) -> tuple[int, ...]:
         raise InputError(f"--tokens takes whole numbers, as in --tokens 0 5 3 5, got {' '.join(words)!r}") from None
 
 
-def number(kind: Callable[[str], float], called: str) -> Callable[[list[str]], float]:
+def number(kind: type[int] | type[float], called: str) -> Callable[[list[str]], int | float]:
     """A reader of one number, for `optional`."""
 
-    def read(words: list[str]) -> float:
+    def read(words: list[str]) -> int | float:
         try:
             return kind(words[0])
         except ValueError:
