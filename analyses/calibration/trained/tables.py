@@ -88,7 +88,7 @@ def block(results: dict[str, Any]) -> str:
             BEGIN,
             "Trained models have no truth to compare with, so each verdict is held against brute force: the heads "
             "named as induction heads (from `moderate` on) and their feeders are a circuit, which is taken out, kept "
-            "alone, and compared with the other sets of as many heads (all of them up to 1,000, else 300 drawn ones), on "
+            "alone, and compared with other sets of as many heads (all of them up to 1,000, else 300 drawn ones), on "
             "periods and seeds that the audit did not use and by resample ablation, which it does not use either. "
             "*Gain*: loss on unpredictable minus loss on predictable tokens, above that of the best reader that only "
             f"counts tokens. To do it again: `{results['command']} --jobs 2`.",

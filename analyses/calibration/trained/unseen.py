@@ -17,7 +17,7 @@ from toy_models.tasks.repeated_counts import order_free_losses
 
 SEED = 77_000
 """Of the judge's sequences and stand-ins; audits draw from seed 0."""
-N_SEQUENCES = 128
+N_SEQUENCES = 96
 
 
 @dataclass(frozen=True, eq=False)
