@@ -102,12 +102,11 @@ class Plan:
         names = {field.name for field in fields(cls)}
         if not isinstance(values, dict) or not values.keys() & names:
             raise InputError("a plan is a JSON object with sequences, candidates and so on, or a report.json with one")
-        plan = cls(**{name: value for name, value in values.items() if name in names})
         for name in ("sequences", "candidates", "partners", "draws", "tokens", "positions"):
-            value = getattr(plan, name)
+            value = values.get(name, getattr(cls, name))
             if not (value is None and name not in ("sequences", "draws")) and (type(value) is not int or value < 2):
                 raise InputError(f"a plan's {name} must be a whole number of at least 2, got {value!r}")
-        return plan
+        return cls(**{name: value for name, value in values.items() if name in names})
 
     @property
     def skip_beside(self) -> tuple[Kind, ...]:

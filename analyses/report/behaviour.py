@@ -21,6 +21,8 @@ SHOWN = {
 }
 """The scores that are drawn, and each in a few words; all others stand in the rows of the verdict table."""
 
+MOST_HEADS = 64
+"""Heads in the figure by period."""
 COPIES_OF_CHANCE = "Beside each score stands its largest null"
 
 
@@ -68,6 +70,10 @@ def largest_null(scores: HeadScores) -> Float[Tensor, "layer head"]:
 
 def periods(context: Context, battery: HeadBattery) -> tuple[Block, ...]:
     """Prefix matching by period; nothing where the context holds one period only."""
+    if len(context.heads) > MOST_HEADS:
+        return (
+            sentence("Prefix matching by period stands in report.json: there are too many heads to draw.", quiet=True),
+        )
     by_period = dict(sorted(battery.by_period.items()))
     if len(by_period) < 2:
         return (sentence("The context holds one period only.", quiet=True),)

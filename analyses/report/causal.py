@@ -49,7 +49,9 @@ def shares(causal: Causal) -> dict[str, Any]:
 def bars(context: Context, causal: Causal) -> Block:
     """Effects on predictable tokens, and on the others."""
     predictable, elsewhere = causal.effects.predictable, causal.effects.elsewhere
-    order = sorted(context.heads, key=lambda head: -max(abs(float(each.mean[head])) for each in predictable.values()))
+    order = sorted(
+        measured(context, causal), key=lambda head: -max(abs(float(each.mean[head])) for each in predictable.values())
+    )
     heads = sorted(order[:MOST_BARS])
     shown = predictable | ({"other tokens: mean": elsewhere["mean"]} if "mean" in elsewhere else {})
     threshold = context.report.criteria.loss_share * causal.gain
@@ -62,9 +64,15 @@ def bars(context: Context, causal: Causal) -> Block:
     return picture("ablation", figure, "Increase of the loss without each head, with intervals")
 
 
+def measured(context: Context, causal: Causal) -> list[Head]:
+    """Heads that were removed: all, or the first by behaviour where time was short."""
+    known = next(iter(causal.effects.predictable.values())).mean
+    return [head for head in context.heads if not bool(known[head].isnan())]
+
+
 def collateral(context: Context, causal: Causal) -> Block:
     """The effect on predictable tokens beside its controls, head by head."""
-    rows = tuple((str(head), *effect_cells(causal, head)) for head in context.heads)
+    rows = tuple((str(head), *effect_cells(causal, head)) for head in measured(context, causal))
     header = ["head"]
     for to in causal.effects.predictable:
         header += [f"predictable, by {to}", "interval", "other heads", f"other tokens, by {to}", "interval"]

@@ -59,7 +59,7 @@ class Row:
 
 
 def rows_of(context: Context) -> tuple[Row, ...]:
-    """All heads, of very many the surest with a role: those whose kinds of evidence disagree first, each group in order."""
+    """All heads (of very many those with a role), those whose kinds of evidence disagree first."""
     verdicts = context.report.verdicts if len(context.heads) <= MOST_ROWS else context.with_role[:MOST_ROWS]
     rows = [row(context, verdict) for verdict in verdicts]
     return tuple(sorted(rows, key=lambda each: not each.disagreements))

@@ -17,6 +17,7 @@ from analyses.report import (
     lens,
     method,
     patterns,
+    planned,
     scores,
     terms,
     training,
@@ -41,6 +42,14 @@ SECTIONS: tuple[Callable[[Context], Section], ...] = (
     training.section,
     method.section,
 )
+FEW_SECTIONS: tuple[Callable[[Context], Section], ...] = (
+    planned.section,
+    behaviour.section,
+    patterns.section,
+    causal.section,
+    method.section,
+)
+"""Of a model that was not measured in full: what does not ask for every head or every token."""
 
 
 def write_report(
@@ -65,7 +74,8 @@ def report_files(
     conclusion and what was measured for the page alone.
     """
     context = Context(report, subject)
-    sections = tuple(make(context) for make in SECTIONS)
+    whole = report.plan is None or report.plan.everything
+    sections = tuple(make(context) for make in (SECTIONS if whole else FEW_SECTIONS))
     pictures = [picture for section in sections for picture in section.pictures]
     return {
         HTML: render(context, sections),
