@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from analyses.audit import AuditReport, Judgement
 from analyses.audit.mechanism import SHORT
 from analyses.commands.audit_context import context_lines
-from analyses.evidence import KINDS, Claim, Measurement, Verdict
+from analyses.evidence import KINDS, Claim, Feeder, Measurement, Verdict
 from analyses.loading import Subject
 from analyses.reliability import meaning
 from analyses.tables import interval, number, paragraph, table
@@ -18,8 +18,8 @@ HEADER = (
     "role",
     "confidence",
     "b w c",
-    "behaviour (null)",
-    "weights (null)",
+    "behaviour",
+    "weights",
     "loss without it",
     "reads",
     "also",
@@ -68,7 +68,7 @@ def row(report: AuditReport, verdict: Verdict) -> list[str]:
     if verdict.confidence is None:
         return [verdict.head, "none", "", "", "", "", lost, "", ""]
     claim = verdict.roles[0]
-    partners = [*(f"{f.head} ({f.channel})" for f in claim.feeders), *(f"by {r.head} (V)" for r in claim.readers)]
+    partners = [*by_channel(claim.feeders), *(f"by {each}" for each in by_channel(claim.readers))]
     also = [named(other) + (" (contested)" if other.confidence == "contested" else "") for other in verdict.roles[1:]]
     return [
         verdict.head,
@@ -80,6 +80,12 @@ def row(report: AuditReport, verdict: Verdict) -> list[str]:
         ", ".join(partners),
         ", ".join(also),
     ]
+
+
+def by_channel(partners: Sequence[Feeder]) -> list[str]:
+    """ "L0H0, L0H3 (K)", then those of the next channel."""
+    channels = dict.fromkeys(each.channel for each in partners)
+    return [f"{', '.join(each.head for each in partners if each.channel == c)} ({c})" for c in channels]
 
 
 def named(claim: Claim) -> str:
@@ -94,7 +100,7 @@ def loss_without(report: AuditReport, verdict: Verdict) -> str:
     costs = report.sources.causal.costs(Head.parse(verdict.head))[0]
     value = number(costs.value)
     signed = value if value.startswith("-") else f"+{value}"
-    by = "zero" if "(by zero" in costs.name else "mean"
+    by = "z" if "(by zero" in costs.name else "m"
     return f"{signed} {interval(costs.low, costs.high)} {by}"
 
 
@@ -114,10 +120,10 @@ def legend(report: AuditReport) -> str:
     induction = any(claim.mechanism for verdict in report.verdicts for claim in verdict.roles)
     lines = [
         "b w c: what behaviour, weights and causal evidence say: + for, − against, ? undecided, · missing.",
-        "behaviour: the number that the role asks for first (attention where it says), beside the highest null. "
-        "weights: the leading weight score, beside its null's threshold. loss without it alone: increase in nats on "
-        "predictable tokens, by mean or by zero, whichever costs less, 95 % interval. reads: earlier heads and the "
-        f"composition. also: its other roles.{protocol}",
+        "behaviour: the number that the role asks for first (attention where it says), and the highest null. weights: "
+        "the leading weight score, and its null's threshold. loss without it alone: increase in nats on predictable "
+        "tokens, 95 % interval, by mean (m) or by zero (z), whichever costs less. reads: earlier heads and the "
+        f"composition (by: later heads that read it). also: its other roles.{protocol}",
         *(["induction (K), (Q), (smeared), (mixed), (?): by which mechanism; ? is not identified."] * induction),
         *(f"{word}: {meaning(word)}." for word in words),
     ]
