@@ -10,6 +10,7 @@ from torch import Tensor
 
 from interp.errors import InputError
 from interp.weights import TransformerWeights
+from interp.weights.rotation import rotated
 
 
 def positional_pattern(
@@ -38,28 +39,54 @@ def token_scores(
     (N(W_E) W_Q + b_Q) R(offset) (N(W_E) W_K + b_K)^T / attn_scale, in score units. With smeared keys this is the
     score of the key's own token; the token before it gets the same score times (1 - s) / s.
     """
-    weights.check_head(head)
-    layer, index = head
-    x = weights.normalise(weights.W_E[tokens], *_gain(weights, layer))
-    q = x @ weights.W_Q[layer, index] + weights.b_Q[layer, index]
-    k = x @ weights.W_K[layer, index] + weights.b_K[layer, index]
-    return q @ weights.rotation(offset) @ k.T / weights.attn_scale
+    return _token_scores(weights, head, tokens, tokens, offset)
 
 
 def token_match(
-    weights: TransformerWeights, head: tuple[int, int], exclude: int | None = None, offset: int = 1
+    weights: TransformerWeights,
+    head: tuple[int, int],
+    exclude: int | None = None,
+    offset: int = 1,
+    sample: int | None = None,
+    generator: torch.Generator | None = None,
 ) -> float:
     """Share of the vocabulary for which a query's own token is the key with the highest score; chance is 1 / tokens.
 
-    `exclude` leaves one token out (the beginning-of-sequence token). Raises `InputError` for vocabularies above
-    20,000 tokens, where the table of scores would not fit.
+    `exclude` leaves one token out (the beginning-of-sequence token). With `sample`, that many query tokens are drawn
+    with `generator`, without replacement, each against every key: an unbiased estimate whose standard error is at most
+    1 / (2 sqrt(sample)); a sample that holds all tokens is the whole vocabulary. Raises `InputError` for tables of more
+    than 20,000 x 20,000 scores, a sample without a generator, or an empty one.
     """
-    if weights.d_vocab > 20_000:
-        raise InputError(f"token_match compares all pairs of tokens; {weights.d_vocab} tokens are too many (20000)")
-    tokens = torch.arange(weights.d_vocab)
-    tokens = tokens if exclude is None else tokens[tokens != exclude]
-    best = token_scores(weights, head, tokens, offset).argmax(-1)
-    return float((best == torch.arange(len(tokens))).double().mean())
+    keys = torch.arange(weights.d_vocab)
+    keys = keys if exclude is None else keys[keys != exclude]
+    rows = torch.arange(len(keys))
+    if sample is not None:
+        if generator is None or sample < 1:
+            raise InputError(f"a sample of at least 1 token is drawn with generator=torch.Generator(), got {sample}")
+        rows = torch.randperm(len(keys), generator=generator)[:sample]
+    if len(rows) * weights.d_vocab > 20_000**2:
+        raise InputError(
+            f"token_match compares all pairs of tokens; {weights.d_vocab} tokens are too many (20000): pass sample=256"
+        )
+    best = _token_scores(weights, head, keys[rows], keys, offset).argmax(-1).cpu()
+    return float((best == rows).double().mean())
+
+
+def _token_scores(
+    weights: TransformerWeights,
+    head: tuple[int, int],
+    queries: Int[Tensor, " query"],
+    keys: Int[Tensor, " key"],
+    offset: int,
+) -> Float[Tensor, "query key"]:
+    weights.check_head(head)
+    layer, index = head
+
+    def read(tokens: Tensor, letter: str) -> Tensor:
+        x = weights.normalise(weights.W_E[tokens], *_gain(weights, layer))
+        return x @ getattr(weights, f"W_{letter}")[layer, index] + getattr(weights, f"b_{letter}")[layer, index]
+
+    return read(queries, "Q") @ weights.rotation(offset) @ read(keys, "K").T / weights.attn_scale
 
 
 def _queries_and_keys(
@@ -79,13 +106,7 @@ def _queries_and_keys(
 
 
 def _rotated_scores(weights: TransformerWeights, q: Tensor, k: Tensor) -> Tensor:
-    if weights.rotary_base is None:
-        return q @ k.T / weights.attn_scale
-    scores = torch.full((len(q), len(k)), -torch.inf, dtype=q.dtype)
-    for offset in range(len(q)):
-        along = ((q[offset:] @ weights.rotation(offset)) * k[: len(k) - offset]).sum(-1) / weights.attn_scale
-        scores.diagonal(-offset).copy_(along)
-    return scores
+    return rotated(weights, q) @ rotated(weights, k).T / weights.attn_scale
 
 
 def _gain(weights: TransformerWeights, layer: int) -> tuple[Tensor | None, Tensor | None]:

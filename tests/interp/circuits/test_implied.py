@@ -1,5 +1,7 @@
 """What weights alone imply, on models whose weights were set by hand."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -64,3 +66,27 @@ def test_token_scores_are_the_model_s_scores_without_positions(generator):
 def test_an_unknown_head_is_refused():
     with pytest.raises(InputError, match=r"L0H7 is head 7"):
         positional_pattern(weights_of(make("induction_k").model), (0, 7))
+
+
+def test_a_sample_of_tokens_matches_as_often_as_the_vocabulary(generator):
+    config = TransformerConfig(n_layers=1, n_heads=1, d_model=16, d_head=8, d_vocab=300, n_ctx=5, init_range=0.4)
+    w = weights_of(Transformer(config, generator))
+    w = dataclasses.replace(w, W_K=w.W_Q)
+    whole = token_match(w, (0, 0), exclude=3)
+    assert 0.1 < whole < 0.9
+    everything = token_match(w, (0, 0), exclude=3, sample=10**6, generator=generator)
+    assert everything == pytest.approx(whole, abs=1e-12)
+    parts = [token_match(w, (0, 0), exclude=3, sample=60, generator=generator) for _ in range(300)]
+    assert sum(parts) / 300 == pytest.approx(whole, abs=3 * 0.5 / 60**0.5 / 300**0.5)
+    assert len(set(parts)) > 2
+
+
+def test_a_sample_needs_a_generator_and_lifts_the_limit_on_the_vocabulary():
+    config = TransformerConfig(n_layers=1, n_heads=1, d_model=2, d_head=2, d_vocab=20_001, n_ctx=5)
+    w = weights_of(Transformer(config, torch.Generator().manual_seed(0)))
+    with pytest.raises(InputError, match="too many"):
+        token_match(w, (0, 0))
+    for options in ({"sample": 5}, {"sample": 0, "generator": torch.Generator()}):
+        with pytest.raises(InputError, match="at least 1 token is drawn with generator"):
+            token_match(w, (0, 0), **options)
+    assert token_match(w, (0, 0), sample=5, generator=torch.Generator().manual_seed(0)) in [k / 5 for k in range(6)]
