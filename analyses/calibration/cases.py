@@ -6,13 +6,14 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from analyses.audit import AuditReport, Criteria, audit
+from analyses.audit.budget import Plan
 from analyses.audit.verdicts import verdict
 from analyses.calibration.draws import Draw, Group, Half
-from analyses.calibration.models import KEPT, build
+from analyses.calibration.models import Drawn, build, is_easy
 from analyses.calibration.truths import HeadTruth, truth_of
 from analyses.evidence import Confidence, Verdict
 from interp.names import Head
-from toy_models.handmade import Truth
+from toy_models.transformer import Transformer
 
 CALLED: tuple[Confidence, ...] = ("weak", "moderate", "strong")
 """Confidence at which a head counts as having a role; "contested" is counted by itself."""
@@ -46,7 +47,7 @@ class Case:
     @property
     def easy(self) -> bool:
         """With so little noise that the model keeps 95 % of its accuracy (without a task of its own: with none)."""
-        return self.noise == 0 if self.kept is None else self.kept >= KEPT
+        return is_easy(self.noise, self.kept)
 
     def called(self, role: str) -> bool:
         return self.given.get(role) in CALLED
@@ -65,20 +66,24 @@ def cases_of(draw: Draw, candidates: Sequence[Criteria]) -> list[list[Case]]:
     """
     try:
         drawn = build(draw)
-        truth = drawn.made.truth
         audits: dict[float, AuditReport] = {}
         found = []
         for criteria in candidates:
             measured = audits.get(criteria.pattern_mass)
             if measured is None:
-                measured = audit(drawn.made.model, bos=0, seed=draw.seed, criteria=criteria)
+                measured = audit_whole(drawn.made.model, draw.seed, criteria)
                 audits[criteria.pattern_mass] = measured
             verdicts = rejudged(measured, criteria)
-            found.append([case_of(draw, truth, drawn.noise, drawn.kept, verdict) for verdict in verdicts])
+            found.append([case_of(drawn, verdict) for verdict in verdicts])
         return found
     except Exception as error:
         error.add_note(f"in {draw}")
         raise
+
+
+def audit_whole(model: Transformer, seed: int, criteria: Criteria) -> AuditReport:
+    """Everything that decides, however long it takes on this machine, and nothing else."""
+    return audit(model, bos=0, seed=seed, criteria=criteria, context=False, plan=Plan())
 
 
 def rejudged(report: AuditReport, criteria: Criteria) -> tuple[Verdict, ...]:
@@ -90,8 +95,8 @@ def rejudged(report: AuditReport, criteria: Criteria) -> tuple[Verdict, ...]:
     return tuple(verdict(Head.parse(v.head), sources) for v in report.verdicts)
 
 
-def case_of(draw: Draw, truth: Truth, noise: float, kept: float | None, verdict: Verdict) -> Case:
-    head = Head.parse(verdict.head)
+def case_of(drawn: Drawn, verdict: Verdict) -> Case:
+    draw, truth, head = drawn.draw, drawn.made.truth, Head.parse(verdict.head)
     at = (head.layer, head.index)
     given = {claim.role: claim.confidence for claim in verdict.roles if claim.confidence is not None}
     mechanism = next((claim.mechanism for claim in verdict.roles if claim.role == "induction"), None)
@@ -102,11 +107,11 @@ def case_of(draw: Draw, truth: Truth, noise: float, kept: float | None, verdict:
         group=draw.group,
         half=draw.half,
         level=draw.level,
-        noise=noise,
-        kept=kept,
+        noise=drawn.noise,
+        kept=drawn.kept,
         head=verdict.head,
         made_as=truth.roles[at],
-        truth=truth_of(truth, at),
+        truth=truth_of(truth, at, disturbed=not drawn.easy),
         given=given,
         mechanism=mechanism,
     )

@@ -43,8 +43,13 @@ class Drawn:
     kept: float | None
 
     @property
-    def easy(self) -> bool | None:
-        return None if self.kept is None else self.kept >= KEPT
+    def easy(self) -> bool:
+        return is_easy(self.noise, self.kept)
+
+
+def is_easy(noise: float, kept: float | None) -> bool:
+    """Whether the model keeps 95 % of its accuracy; without a task, whether there is no noise."""
+    return noise == 0 if kept is None else kept >= KEPT
 
 
 def build(draw: Draw) -> Drawn:

@@ -47,6 +47,9 @@ head at token 0. What a model of induction predicts is what followed an earlier 
 lowers the other. What random weights happen to do at the first token, by position, or to the loss, nobody set.
 """
 
+BY_NOISE = frozenset({"virtual-head", "unexplained"})
+"""Roles that noise can give: it makes every head read every earlier one, and write something to the logits."""
+
 
 @dataclass(frozen=True)
 class HeadTruth:
@@ -61,8 +64,11 @@ class HeadTruth:
         return None if role in self.silent else role in self.roles
 
 
-def truth_of(truth: Truth, head: HeadIndex) -> HeadTruth:
-    """What is known about one head, from the truth of its model without noise."""
+def truth_of(truth: Truth, head: HeadIndex, disturbed: bool = False) -> HeadTruth:
+    """What is known about one head, from the truth of its model without noise.
+
+    `disturbed`: there is so much noise that it makes connections of its own, of which the truth then says nothing.
+    """
     made_as = truth.roles[head]
     roles, silent = set(MADE_AS[made_as]), set(UNTOLD.get(made_as, frozenset()))
     if made_as not in ("random", "idle"):
@@ -70,6 +76,7 @@ def truth_of(truth: Truth, head: HeadIndex) -> HeadTruth:
         roles |= {"virtual-head"} if moves_values(truth, head) else set()
         silent |= set() if reaches_logits(truth.edges, head) else {"idle"}
         silent |= {"unexplained"} if not roles else set()
+    silent |= BY_NOISE - roles if disturbed else set()
     return HeadTruth(frozenset(roles), frozenset(silent & set(ROLES)), mechanism_of(truth, head))
 
 

@@ -6,9 +6,8 @@ from dataclasses import asdict, replace
 import pytest
 
 from analyses import exits
-from analyses.audit import audit
 from analyses.calibration import __main__ as command
-from analyses.calibration.cases import rejudged
+from analyses.calibration.cases import audit_whole, rejudged
 from analyses.calibration.choosing import Search, candidates, errors
 from analyses.calibration.draws import draw_models
 from analyses.calibration.models import build
@@ -55,8 +54,9 @@ def test_every_induction_head_is_found_and_the_way_it_is_fed_is_named(cases):
 
 def test_verdicts_under_other_criteria_are_those_of_an_audit_with_them():
     model = build(draw_models(5, 0, seed=0)[4]).made.model
-    measured, stricter = audit(model, bos=0), replace(Criteria(), null_margin=0.9, loss_share=0.9, push_margin=6.0)
-    again, fresh = rejudged(measured, stricter), audit(model, bos=0, criteria=stricter).verdicts
+    stricter = replace(Criteria(), null_margin=0.9, loss_share=0.9, push_margin=6.0)
+    measured = audit_whole(model, 0, Criteria())
+    again, fresh = rejudged(measured, stricter), audit_whole(model, 0, stricter).verdicts
     assert again == fresh
     assert again != measured.verdicts
     assert rejudged(measured, Criteria()) is measured.verdicts

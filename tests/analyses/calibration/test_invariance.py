@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from analyses.audit import audit
+from analyses.audit import Criteria
+from analyses.calibration.cases import audit_whole
 from toy_models.handmade import make, names
 from toy_models.handmade.variants import (
     in_another_basis,
@@ -19,7 +20,7 @@ def verdicts(model):
     """Every role of every head, with its confidence and mechanism."""
     return {
         verdict.head: [(claim.role, claim.confidence, claim.mechanism) for claim in verdict.roles]
-        for verdict in audit(model, bos=0).verdicts
+        for verdict in audit_whole(model, 0, Criteria()).verdicts
     }
 
 

@@ -62,3 +62,11 @@ def test_the_truth_is_silent_on_whether_a_head_that_nobody_reads_is_idle():
     assert truth_of(truth, (0, 0)).told("idle") is None
     assert truth_of(truth, (1, 0)).told("idle") is False
     assert truth_of(make("induction_k").truth, (0, 0)).told("idle") is False
+
+
+def test_much_noise_makes_the_truth_silent_on_connections_that_it_may_have_made():
+    unread, chain = make("unread_previous_token").truth, make("two_back").truth
+    assert truth_of(unread, (1, 0)).told("virtual-head") is False
+    assert truth_of(unread, (1, 0), disturbed=True).told("virtual-head") is None
+    assert truth_of(chain, (1, 0), disturbed=True).told("virtual-head") is True
+    assert truth_of(unread, (1, 0), disturbed=True).told("induction") is False
