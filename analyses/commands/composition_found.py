@@ -36,7 +36,7 @@ class Found:
             "token_space": {kind: each.to_dict() for kind, each in self.terms.items()},
             "pointer": None
             if self.pointer is None
-            else {"pairs": [f"{early}->{late}" for early, late in pairs], **self.pointer.to_dict()},
+            else {"pairs": [f"{early} -> {late}.Q" for early, late in pairs], **self.pointer.to_dict()},
             "projection_kernel": {kind: each.to_dict() for kind, each in self.overlaps.items()},
             "pieces": [{"edge": str(edge), **pieces.to_dict()} for edge, pieces in self.pieces],
         }

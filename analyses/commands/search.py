@@ -50,6 +50,8 @@ class Found:
     absolute: bool
     rule: str
     circuit: Circuit
+    chosen: int
+    """How many best edges it was made of, those on no path included."""
     check: Check
     curve: Curve
     random: tuple[Curve, ...]
@@ -91,7 +93,7 @@ def search(subject: Subject, arguments: Search) -> Found:
         difference = float((subject.model(choosing.tokens) - choosing.logits).abs().max())
     gap_of(choosing, generator)
     scores, absolute = score(choosing, arguments, generator)
-    circuit, rule = choose(choosing, scores, absolute, arguments, generator)
+    circuit, rule, chosen = choose(choosing, scores, absolute, arguments, generator)
     check = check_circuit(checking, circuit, generator, n_random=RANDOM_CIRCUITS)
     curve = faithfulness_curve(checking, scores, generator, absolute=absolute)
     random = tuple(
@@ -99,7 +101,7 @@ def search(subject: Subject, arguments: Search) -> Found:
         for _ in range(RANDOM_RANKINGS)
     )
     text = f"{protocol.text}; corrupted: {said}" if arguments.ablation == "resample" else protocol.text
-    return Found(choosing, scores, absolute, rule, circuit, check, curve, random, text, difference)
+    return Found(choosing, scores, absolute, rule, circuit, chosen, check, curve, random, text, difference)
 
 
 def problem(
@@ -135,17 +137,21 @@ def score(choosing: EdgeProblem, arguments: Search, generator: torch.Generator) 
 
 def choose(
     choosing: EdgeProblem, scores: EdgeScores, absolute: bool, arguments: Search, generator: torch.Generator
-) -> tuple[Circuit, str]:
-    """The circuit that the options ask for, and the rule in words; `InputError` where no circuit does."""
+) -> tuple[Circuit, str, int]:
+    """The circuit that the options ask for, the rule in words, and of how many best edges it was made.
+
+    `InputError` where no circuit does.
+    """
     if arguments.edges is not None:
-        return top_edges(scores, arguments.edges, absolute), f"the best {arguments.edges} edges"
+        return top_edges(scores, arguments.edges, absolute), f"the best {arguments.edges} edges", arguments.edges
     if arguments.threshold is not None:
-        return edges_above(scores, arguments.threshold, absolute), f"edges with a score of {arguments.threshold:g} on"
+        above, said = scores.above(arguments.threshold, absolute), f"edges with a score of {arguments.threshold:g} on"
+        return edges_above(scores, arguments.threshold, absolute), said, int(above.sum())
     wanted = ENOUGH if arguments.faithfulness is None else arguments.faithfulness
     size = faithfulness_curve(choosing, scores, generator, absolute=absolute).smallest(wanted)
     if size is None:
         raise InputError(f"no circuit of the best edges reaches a faithfulness of {wanted:g}; ask for less")
-    return top_edges(scores, size, absolute), f"the fewest best edges with a faithfulness of {wanted:g} ({size})"
+    return top_edges(scores, size, absolute), f"the fewest best edges with a faithfulness of {wanted:g} ({size})", size
 
 
 def few_sizes(checking: EdgeProblem) -> list[int]:
@@ -172,7 +178,8 @@ def drawings(subject: Subject, found: Found) -> dict[str, bytes | str]:
     curves |= {f"random {i}": curve for i, curve in enumerate(found.random)}
     lines = faithfulness_curves(
         curves,
-        circuit=(len(found.circuit), check.faithfulness.mean),
+        circuit=(found.chosen, check.faithfulness.mean),
+        pruned=len(found.circuit),
         title=f"Faithfulness by size of the circuit, {subject.name}",
         protocol=f"Metric: {check.metric}. {sentence(check.text)} Bands: 95 % intervals over sequences.",
     )

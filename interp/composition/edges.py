@@ -37,7 +37,7 @@ class Edge:
     q_below: float
 
     def __str__(self) -> str:
-        return f"{self.earlier} → {self.later} {self.kind}"
+        return f"{self.earlier} -> {self.later}.{self.kind}"
 
 
 @dataclass(frozen=True, eq=False)

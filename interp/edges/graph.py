@@ -16,7 +16,8 @@ from interp.weights import TransformerWeights
 Channel = Literal["Q", "K", "V", "MLP", "logits"]
 TOKEN, POSITION, LOGITS = "token", "position", "logits"
 HEAD_CHANNELS: tuple[Channel, ...] = ("Q", "K", "V")
-_ARROW = re.compile(r"\s*->\s*")
+_ARROW = re.compile(r"\s*(?:->|→)\s*")
+_INPUT = re.compile(r"(.+?)(?:\.|\s+)([QKV])", re.IGNORECASE)
 
 
 class Edge(NamedTuple):
@@ -46,11 +47,26 @@ class Edge(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Edge":
-        """The edge that "L0H0 -> L1H0.K" names; `InputError` for a text without one arrow."""
+        """The edge that "L0H0 -> L1H0.K" names; `InputError` for a text without one arrow.
+
+        "L0H0->L1H0.K", "L0H0 → L1H0 K" and any spelling of the heads that `Head.parse` reads are the same edge.
+        """
         parts = _ARROW.split(text.strip())
         if len(parts) != 2 or not all(parts):
             raise InputError(f"an edge is written as 'L0H0 -> L1H0.K', got {text!r}")
-        return cls(*parts)
+        sender, receiver = parts
+        split = _INPUT.fullmatch(receiver)
+        if split is not None:
+            receiver = f"{_spelt(split[1])}.{split[2].upper()}"
+        return cls(_spelt(sender), receiver)
+
+
+def _spelt(node: str) -> str:
+    """A head as it prints; another node as it is."""
+    try:
+        return str(Head.parse(node))
+    except InputError:
+        return node
 
 
 def mlp(layer: int) -> str:

@@ -14,13 +14,19 @@ LOWEST = -1.0
 
 
 def faithfulness_curves(
-    curves: Mapping[str, Curve], *, circuit: tuple[int, float] | None = None, title: str, protocol: str = ""
+    curves: Mapping[str, Curve],
+    *,
+    circuit: tuple[int, float] | None = None,
+    pruned: int | None = None,
+    title: str,
+    protocol: str = "",
 ) -> Figure:
     """f of the best n edges by n, a line with its interval for each ranking.
 
     Args:
         curves: by the name of the ranking; those called "random" are drawn pale, with one entry in the legend.
-        circuit: size and f of the circuit that was chosen, marked by a dot.
+        circuit: how many best edges were chosen and the f of their circuit, marked by a dot.
+        pruned: edges of that circuit, if some of the chosen ones lay on no path and were left out.
         title: what the figure shows.
         protocol: how it was measured, at the foot.
 
@@ -48,7 +54,8 @@ def faithfulness_curves(
             axes.fill_between(x, to_array(f.low), to_array(f.high), color=color, alpha=0.2, lw=0)
     if circuit is not None:
         axes.scatter(*circuit, s=28, color=COLORS[1], zorder=5)
-        note(axes, f"{circuit[0]} edges: {circuit[1]:.2f}", circuit, (6, -12))
+        left = f"{circuit[0]} edges" if pruned in (None, circuit[0]) else f"{pruned} of {circuit[0]} edges on paths"
+        note(axes, f"{left}: {circuit[1]:.2f}", circuit, (6, -12))
     axes.set_ylim(max(low, LOWEST) - 0.05, 1.15)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     plain_axes(axes)

@@ -45,14 +45,14 @@ def flat(text):
 def test_the_handmade_models_edge_stands_at_its_bound_and_nothing_else_does(interp, quick, induction, tmp_path):
     called = interp("composition", induction, "--out", tmp_path)
     assert called.code == 0
-    first, second, third = lines_of(called.out, "L0H0 → L1H0 K")
-    _, _, _, _, mark, score, low, high, bound, share, p_above, p_below, q_above, _ = first
+    first, second, third = lines_of(called.out, "L0H0 -> L1H0.K")
+    _, _, _, mark, score, low, high, bound, share, p_above, p_below, q_above, _ = first
     assert (mark, score, bound, share, p_below) == ("+", "0.250", "0.250", "1.00", "1.000")
     assert 0.05 < float(low.strip("[,")) <= float(high.strip("]")) < 0.15
     assert float(p_above) < float(q_above) < 1e-4
-    assert second[4:7] == ["16.0", "of", "16"]
-    assert second[11] == "1.00"
-    assert (third[6], third[7]) == ("1.00", "0.06")  # the cosine and the share of one of 16 equal pieces
+    assert second[3:6] == ["16.0", "of", "16"]
+    assert second[10] == "1.00"
+    assert (third[5], third[6]) == ("1.00", "0.06")  # the cosine and the share of one of 16 equal pieces
     said = flat(called.out)
     assert "0.110 = 1/sqrt(d_model)" in said
     assert "1 of 3 edges compose more than a random rotation explains (1 K), and 2 less (1 Q, 1 V)." in said
@@ -65,8 +65,8 @@ def test_a_pointer_is_named(interp, quick, tmp_path):
     said = flat(interp("composition", tmp_path / "m", "--out", tmp_path / "out").out)
     assert "that L0H0 filled with position p matches p + 1 best at L1H0 for 1.00 of the positions" in said
     assert "1 of 3 edges compose more than a random rotation explains (1 Q)" in said
-    assert "L0H0 → L1H1 K" in said
-    assert "n/a" in lines_of(interp("composition", tmp_path / "m", "--out", tmp_path / "out").out, "L0H0 → L1H1 K")[0]
+    assert "L0H0 -> L1H1.K" in said
+    assert "n/a" in lines_of(interp("composition", tmp_path / "m", "--out", tmp_path / "out").out, "L0H0 -> L1H1.K")[0]
 
 
 def test_the_json_is_what_the_library_finds(interp, quick, tiny, tmp_path):
@@ -95,7 +95,7 @@ def test_the_json_is_what_the_library_finds(interp, quick, tiny, tmp_path):
     assert found["surviving"]["tested"] == 12
     assert found["surviving"]["above"] == [str(edge) for edge in edges.above()]
     assert found["by_offset"] == {}
-    assert found["pointer"]["pairs"] == ["L0H0->L1H0", "L0H0->L1H1", "L0H1->L1H0", "L0H1->L1H1"]
+    assert found["pointer"]["pairs"] == ["L0H0 -> L1H0.Q", "L0H0 -> L1H1.Q", "L0H1 -> L1H0.Q", "L0H1 -> L1H1.Q"]
 
 
 def test_the_graph_is_given_shares_and_q_values(interp, quick, tiny, tmp_path, monkeypatch):
@@ -122,9 +122,9 @@ def test_rotary_scores_are_given_by_distance(interp, quick, tmp_path):
     called = interp("composition", tmp_path / "m", "--offset", 2, "--out", tmp_path / "out")
     w = weights_of(model)
     scores = composition_by_offset(w, "K", range(6))[:, 0, 1, 1, 0]
-    row = lines_of(called.out, "L0H1 → L1H0 K")[2]
-    assert row[4:6] == [f"{float(scores[2]):.3f}", f"{float(scores.square().mean().sqrt()):.3f}"]
-    assert row[6:] == [f"[{float(scores.min()):.3f},", f"{float(scores.max()):.3f}]"]
+    row = lines_of(called.out, "L0H1 -> L1H0.K")[2]
+    assert row[3:5] == [f"{float(scores[2]):.3f}", f"{float(scores.square().mean().sqrt()):.3f}"]
+    assert row[5:] == [f"[{float(scores.min()):.3f},", f"{float(scores.max()):.3f}]"]
     assert "Query and key are 2 apart." in flat(called.out)
     written = interp("composition", tmp_path / "m", "--json", "--out", tmp_path / "out").json["by_offset"]
     assert list(written) == ["K", "Q"]
@@ -139,7 +139,7 @@ def test_only_the_edges_of_the_highest_share_are_printed(interp, quick, tmp_path
     assert "The 20 edges of the highest share; 7 more are in composition.json." in called.out
     edges = compositions(weights_of(model), seeded(), DRAWS, None, KINDS)
     best = sorted(edges.edges(), key=lambda edge: -edge.share)
-    printed = [" ".join(line.split()[:4]) for line in called.out.splitlines() if "→" in line and "[" in line][:20]
+    printed = [" ".join(line.split()[:3]) for line in called.out.splitlines() if "->" in line and "[" in line][:20]
     assert printed == [str(edge) for edge in best[:20]]
 
 

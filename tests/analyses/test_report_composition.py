@@ -27,8 +27,8 @@ def drawn(monkeypatch):
 
 def test_the_k_edge_of_the_handmade_model_is_confirmed_on_tokens(induction_report):
     found = induction_report.json["page"]["composition"]
-    assert found["surviving"]["above"] == ["L0H0 → L1H0 K"]
-    assert found["on_tokens"]["L0H0 → L1H0 K"]["mean"] == pytest.approx(40, abs=1e-2)
+    assert found["surviving"]["above"] == ["L0H0 -> L1H0.K"]
+    assert found["on_tokens"]["L0H0 -> L1H0.K"]["mean"] == pytest.approx(40, abs=1e-2)
     text = " ".join(induction_report.section("composition").split())
     assert "1 of 3 edges compose more than a random rotation explains" in text
     assert (

@@ -133,6 +133,20 @@ def test_every_edge_of_a_graph_reads_back_from_its_text_and_is_found(graph: Grap
         assert graph.find(str(edge)) == place
 
 
+@examples(30)
+@given(*[st.integers(0, 30)] * 4, st.sampled_from("QKV"))
+def test_every_spelling_of_an_edge_is_the_same_edge(layer: int, index: int, later: int, other: int, channel: str):
+    edge = Edge(str(Head(layer, index)), f"{Head(later, other)}.{channel}")
+    for text in (
+        f"L{layer}H{index}->L{later}H{other}.{channel}",
+        f"L{layer}H{index} → L{later}H{other} {channel}",
+        f"{layer}.{index} -> {later}.{other}.{channel}",
+        f"a{layer}.h{index}->a{later}.h{other}.{channel.lower()}",
+    ):
+        assert Edge.parse(text) == edge
+    assert Edge.parse("position->logits") == Edge("position", "logits")
+
+
 @examples(15)
 @given(cases())
 def test_every_hook_name_that_is_recorded_finds_its_own_point_and_no_other(case: Case):

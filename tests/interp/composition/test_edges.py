@@ -38,7 +38,7 @@ def test_each_edge_carries_the_numbers_of_its_pair(generator):
     assert (edge.score, edge.bound, edge.share) == (kind.score[at], kind.law.bound[at], kind.share[at])
     assert (edge.p_above, edge.p_below) == (kind.p_above[at], kind.p_below[at])
     assert (edge.q_above, edge.q_below) == (found.q_above["K"][at], found.q_below["K"][at])
-    assert str(edge) == "L0H1 → L2H0 K"
+    assert str(edge) == "L0H1 -> L2H0.K"
 
 
 @pytest.mark.parametrize("name, kind", [("induction_k", "K"), ("induction_q", "Q"), ("two_back", "V")])
@@ -86,7 +86,7 @@ def test_planted_edges_are_found_among_random_ones_with_few_false_ones():
 def test_the_dictionary_names_what_survives(generator):
     found = compositions(weights_of(make("induction_k").model), generator, draws=100)
     written = found.to_dict()
-    assert written["surviving"]["above"] == ["L0H0 → L1H0 K"]
+    assert written["surviving"]["above"] == ["L0H0 -> L1H0.K"]
     assert written["surviving"]["tested"] == 3
     assert written["kinds"]["K"]["q_above"][0][0][1][0] == float(found.q_above["K"][0, 0, 1, 0])
     assert written["kinds"]["K"]["q_above"][1][0][0][0] is None

@@ -79,5 +79,9 @@ def test_the_curves_are_those_measured_with_one_entry_for_chance(generator):
     assert lines[0].get_ydata().tolist() == curves["exact"].faithfulness.mean.tolist()
     assert lines[2].get_ydata().tolist() == curves["random 1"].faithfulness.mean.tolist()
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["exact", "random rankings"]
+    assert "7 edges: 1.00" in [text.get_text() for text in axes.texts]
+    axes = faithfulness_curves(curves, circuit=(9, 0.5), pruned=7, title="Curves").axes[0]
+    assert axes.collections[-1].get_offsets().tolist() == [[9, 0.5]]  # at the rank, which is where the curve is
+    assert "7 of 9 edges on paths: 0.50" in [text.get_text() for text in axes.texts]
     with pytest.raises(InputError, match="no curve to draw"):
         faithfulness_curves({}, title="Curves")
