@@ -1,5 +1,7 @@
 """Lenses as evidence: what each head brings, on models where it is known."""
 
+from dataclasses import replace
+
 import pytest
 
 from analyses import tuned
@@ -27,6 +29,14 @@ def test_induction_heads_bring_the_answer_at_their_layer(handmade_audits, name):
     readable = handmade_audits[name].sources.readable
     assert sorted(readable.bringers) == INDUCTION[name]
     assert readable.lens.readable.point == f"blocks.{INDUCTION[name][0][0]}.hook_resid_post"
+
+
+def test_a_head_that_brings_less_than_a_tenth_of_a_nat_is_not_named(handmade_audits):
+    readable = handmade_audits["induction_both"].sources.readable
+    whole = readable.lens.alone.interval
+    little = replace(whole, mean=whole.mean / 100, low=whole.low / 100, high=whole.high / 100)
+    alone = replace(readable.lens.alone, interval=little)
+    assert replace(readable, lens=replace(readable.lens, alone=alone)).bringers == []
 
 
 def test_measurements_of_a_head_inform_and_say_what_its_layer_did(handmade_audits):

@@ -221,7 +221,7 @@ def test_training_that_cannot_be_is_refused(generator):
     ):
         with pytest.raises(InputError, match=message):
             call()
-    with intervene(model, {AFTER_0: lambda x: x / 0}), pytest.raises(InputError, match="NaN or infinity"):
+    with intervene(model, {AFTER_0: lambda x: x / 0}), pytest.raises(InputError, match="NaN or infinit"):
         tuned_lens(model, tokens, generator)
 
 
