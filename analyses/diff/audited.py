@@ -133,13 +133,5 @@ def _numbers(rows: list[list[float | None]]) -> Float[Tensor, " head"]:
 
 def _roles(verdict: Mapping[str, Any]) -> tuple[HeldRole, ...]:
     held = [claim for claim in verdict["claims"] if claim["confidence"] is not None]
-    found = [HeldRole(claim["role"], claim["confidence"], _mechanism(claim)) for claim in held]
+    found = [HeldRole(claim["role"], claim["confidence"], claim["mechanism"]) for claim in held]
     return tuple(found) or (HeldRole(verdict["role"], None, None),)
-
-
-def _mechanism(claim: Mapping[str, Any]) -> str | None:
-    """As the audit says it; where it says nothing, by the channels of the earlier heads that it names."""
-    if claim.get("mechanism") is not None or claim["role"] != "induction":
-        return claim.get("mechanism")
-    channels = {feeder["channel"] for feeder in claim["feeders"]}
-    return {1: f"{min(channels, default='')}-composition", 2: "mixed"}.get(len(channels), "not identified")

@@ -10,8 +10,9 @@ from analyses.diff.audited import Audited, HeldRole, Score
 from analyses.diff.distances import LEAST, difference, profiles, scales
 from analyses.diff.matching import match
 from analyses.diff.notes import notes_on
-from analyses.diff.result import BETTER_THAN_CHANCE, AuditDiff, Change, Circuits, Edge, Kind, Pair, Whole
+from analyses.diff.result import BETTER_THAN_CHANCE, AuditDiff, Change, Circuits, Edge, Kind, Pair
 from analyses.diff.sources import Source, audited
+from analyses.diff.wholes import wholes
 from interp.errors import InputError
 from interp.names import Head
 from interp.stats import null_summary
@@ -125,19 +126,3 @@ def circuits(before: Audited, after: Audited, counterpart: Mapping[Head, Head]) 
                 kept[edge] = carried
     lost = tuple(edge for edge in before.edges if edge not in kept)
     return Circuits(tuple(kept), lost, tuple(edge for edge in after.edges if edge not in kept.values()))
-
-
-def wholes(before: Audited, after: Audited) -> tuple[Whole, ...]:
-    """Losses of the whole models and what they gain, where both audits have causal evidence."""
-    causal = [each.document["measurements"].get("causal") for each in (before, after)]
-    if None in causal or any(not each["effects"] for each in causal):
-        return ()
-    intact = [next(iter(each["effects"].values()))["intact"] for each in causal]
-    chance = tuple(each["gain"] + values["loss"] for each, values in zip(causal, intact, strict=True))
-    nats = "nats"
-    found = [Whole("loss on predictable tokens", nats, intact[0]["loss"], intact[1]["loss"], (chance[0], chance[1]))]
-    if all(values.get("loss elsewhere") is not None for values in intact):
-        elsewhere = [values["loss elsewhere"] for values in intact]
-        found.append(Whole("loss on other tokens", nats, elsewhere[0], elsewhere[1], (chance[0], chance[1])))
-    found.append(Whole("gain on predictable tokens", nats, causal[0]["gain"], causal[1]["gain"]))
-    return tuple(found)

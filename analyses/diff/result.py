@@ -71,12 +71,16 @@ class Circuits:
 
 @dataclass(frozen=True)
 class Whole:
-    """A number of the whole model, before and after."""
+    """A number of the whole model, before and after; an audit states an interval of it or what chance gives."""
 
     name: str
     unit: str
-    before: float
-    after: float
+    before: Estimate | float
+    after: Estimate | float
+    difference: Estimate | None
+    """After minus before, by MOVER for all such numbers at once; None where there are no intervals."""
+    differs: bool = False
+    """Whether that interval leaves 0 out, and the difference is not tiny."""
     chance: tuple[float, float] | None = None
     """What a model that knows nothing gets, before and after."""
 

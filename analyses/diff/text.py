@@ -10,6 +10,7 @@ from interp.stats import Estimate
 
 MOST_ROWS, MOST_OF_A_PAIR = 24, 3
 """Differences listed; the others are counted, and all are in diff.json."""
+SHORT = {"K-composition": "K", "Q-composition": "Q", "smeared keys": "smeared", "not identified": "?"}
 WORDS = {"same": "same", "matched": "matched", "chance": "by chance"}
 
 
@@ -47,31 +48,29 @@ def summary(diff: AuditDiff) -> str:
 
 def heads_table(diff: AuditDiff) -> str:
     """A row for each pair, then the heads without a counterpart."""
-    header = ["before", "after", "role", "confidence", "distance", "p", ""]
+    header = ["before", "after", "role (mechanism) + others", "confidence", "distance", "p", ""]
     rows = [pair_row(pair) for pair in diff.pairs]
-    rows += [[str(head), "–", *held(roles), "", "", "no counterpart"] for head, roles in diff.unmatched_before.items()]
-    rows += [["–", str(head), *held(roles), "", "", "no counterpart"] for head, roles in diff.unmatched_after.items()]
+    rows += [
+        [str(head), "–", *head_words(roles), "", "", "no counterpart"] for head, roles in diff.unmatched_before.items()
+    ]
+    rows += [
+        ["–", str(head), *head_words(roles), "", "", "no counterpart"] for head, roles in diff.unmatched_after.items()
+    ]
     return table(header, rows, "llllrr")
 
 
 def pair_row(pair: Pair) -> list[str]:
-    roles = roles_of(pair.roles_before, pair.roles_after)
-    confidence = moved(*(each[0].confidence or "–" for each in (pair.roles_before, pair.roles_after)))
+    was, now = head_words(pair.roles_before), head_words(pair.roles_after)
+    roles, sure = (moved(*each) for each in zip(was, now, strict=True))
     p_value = "n/a" if pair.p_value is None else number(pair.p_value)
-    shown = "" if confidence == "–" else confidence
-    return [str(pair.before), str(pair.after), roles, shown, number(pair.distance), p_value, WORDS[pair.kind]]
+    return [str(pair.before), str(pair.after), roles, sure, number(pair.distance), p_value, WORDS[pair.kind]]
 
 
-def roles_of(before: Sequence[HeldRole], after: Sequence[HeldRole]) -> str:
-    """All roles; of a single one that was done in another way, both ways."""
-    if len(before) == len(after) == 1 and before[0].role == after[0].role:
-        mechanisms = moved(*(str(each[0].mechanism or "") for each in (before, after)))
-        return f"{before[0].role} ({mechanisms})" if mechanisms else before[0].role
-    return moved(*(" + ".join(map(str, each)) for each in (before, after)))
-
-
-def held(roles: Sequence[HeldRole]) -> tuple[str, str]:
-    return " + ".join(map(str, roles)), roles[0].confidence or ""
+def head_words(roles: Sequence[HeldRole]) -> tuple[str, str]:
+    """The surest role with its mechanism in short, how many others there are, and its confidence."""
+    first, others = roles[0], len(roles) - 1
+    short = "" if first.mechanism is None else f" ({SHORT.get(first.mechanism, first.mechanism)})"
+    return f"{first.role}{short}{f' +{others}' if others else ''}", first.confidence or "–"
 
 
 def moved(before: str, after: str) -> str:
@@ -156,15 +155,24 @@ def spelled(edge: Edge) -> str:
 
 
 def model_table(wholes: Sequence[Whole]) -> str:
-    """Numbers of the whole models beside chance."""
+    """Numbers of the whole models beside chance, or with intervals."""
     if not wholes:
         return ""
     rows = []
     for whole in wholes:
         chance = whole.chance or (None, None)
-        cells = [
-            number(value) + ("" if null is None else f" (chance {number(null)})")
-            for value, null in zip((whole.before, whole.after), chance, strict=True)
-        ]
-        rows.append([f"{whole.name}, {whole.unit}", *cells])
-    return table(["whole model", "before", "after"], rows)
+        cells = [told(value, null) for value, null in zip((whole.before, whole.after), chance, strict=True)]
+        rows.append([whole.name, *cells, "differs" if whole.differs else ""])
+    note = (
+        "Nats per token, and shares of the gain. In-context score: loss late in a sequence minus loss early; gain: "
+        "loss on unpredictable minus predictable tokens; on fresh tokens, what position alone brings. Differs: the "
+        "interval of the difference, for all of them at once, leaves out 0."
+    )
+    return f"{table(['whole model', 'before', 'after', ''], rows)}\n\n{paragraph(note, 2)}"
+
+
+def told(value: Estimate | float, chance: float | None) -> str:
+    """A number with what stands beside it."""
+    if isinstance(value, Estimate):
+        return f"{number(value.mean)} {interval(value.low, value.high)}"
+    return number(value) + ("" if chance is None else f" (chance {number(chance)})")

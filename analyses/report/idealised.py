@@ -57,17 +57,7 @@ def recovery_table(found: Replacements) -> Table:
         (names(tuple(each.patterns)), pattern_name(each), on, *share_cells(each), *estimate_cells(each.gap))
         for _, on, each in found.recoveries
     )
-    header = (
-        "heads",
-        "attend as",
-        "on",
-        "kept",
-        "interval",
-        "one position off",
-        "interval",
-        "cost removed",
-        "interval",
-    )
+    header = ("heads", "attend as", "on", "kept", "interval", "one off", "interval", "cost removed", "interval")
     caption = (
         "Shares of the cost of removing the heads (nats per predictable token, by their mean); one off: the same "
         "pattern one position away. Above 1, the exact pattern does better than the head's own; n/a where removal "
@@ -90,18 +80,7 @@ def share_cells(found: Recovery) -> tuple[Cell, ...]:
 def set_table(found: Replacements) -> Table:
     """All heads of a role at once, beside other sets of as many heads."""
     rows = tuple((names(each.heads), *set_cells(each)) for each in found.sets.values())
-    header = (
-        "role",
-        "heads",
-        "cost together",
-        "interval",
-        "on other tokens",
-        "interval",
-        "other sets",
-        "most",
-        "p",
-        "",
-    )
+    header = ("heads", "cost together", "interval", "other tokens", "interval", "other sets", "most", "p", "")
     caption = (
         "Increase of the loss in nats per token when all heads of a role are removed at once. Other sets: the mean "
         "cost of as many other heads, and of the costliest; p: share of these sets, itself counted, that cost as much."
@@ -125,7 +104,7 @@ def pair_table(pairs: Interactions) -> Table:
             *estimate_cells(pairs.joint[i]),
             number(sum(pairs.singles[head].mean for head in heads)),
             *estimate_cells(pairs.loss[i]),
-            (number(pairs.logit[i].mean), " ", interval(pairs.logit[i].low, pairs.logit[i].high)),
+            logit_cell(pairs.logit[i]),
             number(float(pairs.q_values[i])),
             reading(pairs.loss[i], pairs.logit[i], float(pairs.q_values[i])),
         )
@@ -138,6 +117,12 @@ def pair_table(pairs: Interactions) -> Table:
         "loss, over all these sets (sign flips, Benjamini-Yekutieli)."
     )
     return Table(header, rows, caption, tuple(range(1, 8)))
+
+
+def logit_cell(logit: Estimate) -> Cell:
+    """Mean and interval in one cell, without rounding error."""
+    mean, low, high = (0.0 if abs(end) < ROUNDING else end for end in (logit.mean, logit.low, logit.high))
+    return (number(mean), " ", interval(low, high))
 
 
 def reading(loss: Estimate, logit: Estimate, q_value: float) -> str:

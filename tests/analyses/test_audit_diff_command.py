@@ -28,7 +28,7 @@ def test_two_audits_are_compared_and_the_diff_is_written(interp, reports, tmp_pa
     called = interp("audit", "--diff", *reports, "--out", tmp_path)
     assert (called.code, called.err) == (0, "")
     row = called.row("L1H0", "L1H0", "induction")
-    assert row[3:6] == ["(K-composition", "→", "Q-composition)"]
+    assert row[3:8] == ["(K)", "+1", "→", "induction", "(Q)"]
     assert row[-1] == "matched"
     assert "lost previous-token: L0H0 (before)" in called.out
     assert "gained  L0H0 to L1H0 (Q)" in called.out

@@ -6,6 +6,7 @@ import torch
 from analyses.audit import audit
 from analyses.evidence import Verdict
 from analyses.loading import load_subject
+from analyses.report.blocks import Table
 from analyses.report.context import Context
 from analyses.report.idealised import ENOUGH, TAKES_OVER, reading, section
 from analyses.report.replacements import AMBIGUOUS, DISTINCT, MOST_OF_A_ROLE, named_heads, with_repeats
@@ -73,6 +74,9 @@ def test_two_heads_of_which_one_is_enough_are_said_to_stand_in_for_each_other(tm
     said, table = shown.blocks[-2:]
     assert said.pieces == ("Of 1 pair of heads of one role, 1 stands in for each other: L1H0 + L1H1.",)
     assert [row[-1] for row in table.rows] == [ENOUGH]
+    assert all(
+        len(row) == len(block.header) for block in shown.blocks if isinstance(block, Table) for row in block.rows
+    )
 
 
 def test_a_model_without_such_heads_has_nothing_to_replace(default_report):

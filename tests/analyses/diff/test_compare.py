@@ -85,7 +85,7 @@ def test_an_induction_head_that_works_by_another_mechanism_is_the_same_head(k_mo
         "K-composition",
         "Q-composition",
     ]
-    assert "induction (K-composition → Q-composition)" in text(diff)
+    assert "induction (K) +1 → induction (Q) +1" in text(diff)
     assert diff["L0H0"].kind == "chance"  # a previous-token head is no duplicate-token head
     assert diff.lost == {"previous-token": (L0H0,)}
     assert diff.gained == {"duplicate-token": (L0H0,)}
@@ -119,6 +119,21 @@ def test_what_training_would_bring_is_gained(k_model):
     loss = next(whole for whole in diff.wholes if whole.name == "loss on predictable tokens")
     assert loss.before == pytest.approx(loss.chance[0], abs=0.3)
     assert loss.after == pytest.approx(0, abs=1e-3)
+
+
+def test_what_the_whole_models_gain_in_context_is_set_side_by_side(k_model, q_model):
+    """Both gain the same from the earlier copy; only the pointer model tells positions apart on fresh tokens."""
+    wholes = {whole.name: whole for whole in diff_audits(k_model, q_model).wholes}
+    gain = wholes["in-context gain"]
+    assert gain.before == k_model.in_context.gain
+    assert gain.after == q_model.in_context.gain
+    assert gain.difference.mean == pytest.approx(0, abs=1e-6)
+    assert not gain.differs
+    kept = wholes["gain kept by them alone"]
+    assert (kept.before.mean, kept.after.mean) == pytest.approx((1, 1), abs=1e-3)
+    said = {line.split("  ")[0].strip(): line for line in text(diff_audits(k_model, q_model)).splitlines()}
+    assert said["in-context gain, fresh tokens"].endswith("differs")
+    assert not said["in-context gain"].endswith("differs")
 
 
 def test_a_report_from_disk_compares_as_the_audit_that_it_is_of(k_model, q_model, tmp_path):
@@ -156,7 +171,7 @@ def test_scores_that_one_audit_lacks_are_named_and_the_others_compared(k_model, 
 
 def test_an_audit_without_causal_evidence_is_compared_by_the_rest(k_model):
     diff = diff_audits(of("induction_k", skip=("causal",)), k_model)
-    assert diff.wholes == ()
+    assert not {"loss on predictable tokens", "gain kept by them alone"} & {whole.name for whole in diff.wholes}
     assert any("has no causal evidence" in note for note in diff.notes)
     assert {pair.kind for pair in diff.pairs} == {"same"}
 
