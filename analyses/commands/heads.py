@@ -8,8 +8,8 @@ from analyses.arguments import Heads
 from analyses.loading import Subject, load_subject
 from analyses.output import deliver, png
 from analyses.tables import beside, interval, number, paragraph, table
-from interp.heads import HeadBattery, HeadScores, measure_heads
-from interp.plots import score_by_period, score_heatmap
+from interp.heads import HeadBattery, HeadScores, ScoresByPosition, measure_heads, scores_by_position
+from interp.plots import score_by_period, score_by_position, score_heatmap
 
 SHOWN = (
     "previous_token",
@@ -31,10 +31,17 @@ def run(arguments: Heads) -> int:
     folder = subject.folder(arguments.out)
     generator = torch.Generator().manual_seed(arguments.seed)
     battery = measure_heads(subject.model, generator, bos=subject.bos, excluded=subject.excluded)
-    values = {"model": subject.to_dict(), "heads": subject.heads, **battery.to_dict()}
+    by_position = scores_by_position(subject.model, battery.tokens, generator)
+    values = {
+        "model": subject.to_dict(),
+        "heads": subject.heads,
+        **battery.to_dict(),
+        "by_position": {name: scores.to_dict() for name, scores in by_position.items()},
+    }
     files = {f"heads-{name.replace('_', '-')}.png": heat_map(subject, battery[name]) for name in DRAWN}
     if len(battery.by_period) > 1:
         files["heads-by-period.png"] = periods(subject, battery)
+    files["heads-by-position.png"] = positions(subject, by_position, battery)
     return deliver(arguments, folder, values, report(subject, battery), files)
 
 
@@ -76,6 +83,18 @@ def periods(subject: Subject, battery: HeadBattery) -> bytes:
         title=f"Prefix matching by period of {subject.name}",
         label="prefix matching (share of attention)",
         protocol="A head that only looks a fixed distance back scores at one period at most.",
+    )
+    return png(figure)
+
+
+def positions(subject: Subject, by_position: dict[str, ScoresByPosition], battery: HeadBattery) -> bytes:
+    """Previous-token and prefix-matching scores by query position as a PNG."""
+    measured_on = battery["prefix_matching"].protocol.split(";")[0]
+    figure = score_by_position(
+        by_position,
+        title=f"Scores by query position of {subject.name}",
+        protocol=f"Means over {measured_on}. Bands: 95 % intervals over sequences. Null: even attention, the mean of "
+        "shuffled patterns.",
     )
     return png(figure)
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from analyses.report.blocks import Block, Caution, Gallery, Picture, Section, sentence
 from analyses.report.context import Context
 from analyses.report.drawing import picture
-from interp.heads import HeadBattery, HeadScores
-from interp.plots import score_by_period, score_heatmap
+from interp.heads import HeadBattery, HeadScores, scores_by_position
+from interp.plots import score_by_period, score_by_position, score_heatmap
 
 SHOWN = {
     "prefix_matching": "attention to what followed earlier copies of the present token",
@@ -36,6 +36,7 @@ def section(context: Context) -> Section:
         blocks = (
             Gallery(tuple(heat_map(context, battery[name], words) for name, words in SHOWN.items())),
             *periods(context, battery),
+            *positions(context, battery),
             sentence(f"Measured on {battery['prefix_matching'].protocol}. {COPIES_OF_CHANCE}.", quiet=True),
         )
     return Section(
@@ -79,6 +80,20 @@ def periods(context: Context, battery: HeadBattery) -> tuple[Block, ...]:
         return (sentence("The context holds one period only.", quiet=True),)
     figure = period_figure(context, by_period)
     return (picture("prefix-matching-by-period", figure, "Prefix matching of all heads at several periods"),)
+
+
+def positions(context: Context, battery: HeadBattery) -> tuple[Block, ...]:
+    """Where in a sequence heads do what their mean over positions says; nothing where there are many heads."""
+    if len(context.heads) > MOST_HEADS:
+        return ()
+    found = scores_by_position(context.subject.model, battery.tokens, context.generator())
+    figure = score_by_position(
+        found,
+        title="The same by query position",
+        protocol="Means over sequences with 95 % intervals; the null is even attention, the mean of shuffled patterns.",
+    )
+    words = "Previous-token and prefix-matching scores of all heads at each query position, beside even attention"
+    return (picture("scores-by-position", figure, words),)
 
 
 def period_figure(context: Context, by_period: dict[int, HeadScores]) -> Figure:

@@ -1,6 +1,7 @@
 """What every head of a model does on tokens: detectors and evaluators, with nulls and intervals."""
 
 from interp.heads.battery import HeadBattery, measure_heads, prefix_matching_by_period, score_heads
+from interp.heads.by_position import ScoresByPosition, scores_by_position
 from interp.heads.detectors import DETECTORS, Detector, attention_entropy
 from interp.heads.push import next_token_push
 from interp.heads.scores import HeadScores
@@ -12,6 +13,7 @@ __all__ = [
     "HeadBattery",
     "HeadScores",
     "Protocol",
+    "ScoresByPosition",
     "attention_entropy",
     "measure_heads",
     "next_token_push",
@@ -20,4 +22,5 @@ __all__ = [
     "prefix_matching_by_period",
     "repeated_tokens",
     "score_heads",
+    "scores_by_position",
 ]

@@ -5,6 +5,7 @@ colour bar is labelled. `png_bytes` turns a figure into a PNG, the same bytes fo
 """
 
 from interp.plots.attention import attention_grid
+from interp.plots.by_position import score_by_position
 from interp.plots.causal import ablation_bars
 from interp.plots.circuits import circuit_matrix, eigenvalue_spectra
 from interp.plots.composition import composition_graph, composition_matrices
@@ -28,6 +29,7 @@ __all__ = [
     "loss_by_position",
     "png_bytes",
     "score_by_period",
+    "score_by_position",
     "score_heatmap",
     "signed_bars",
     "training_curve",
