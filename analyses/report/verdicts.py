@@ -208,7 +208,7 @@ def feeder_table(feeders: Sequence[Feeder]) -> Table | None:
         agree = {
             True: Mark("agree", "for"),
             False: Mark("disagree", "against"),
-            None: Mark("weights were not read", "missing"),
+            None: Mark("weights were not read" if weights is None else "weights do not decide", "missing"),
         }[f.agree]
         weighed: Cell = "" if weights is None else key_number(weights, "null's quantile")
         lost, span = number(f.causal.value), interval(f.causal.low, f.causal.high)

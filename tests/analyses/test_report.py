@@ -55,7 +55,8 @@ def test_the_handmade_induction_head_is_concluded_with_what_feeds_it(induction_r
         "1 head is an induction head: L1H0 (strong); it is told which token stood before each position by L0H0 "
         "(K-composition)."
     )
-    assert induction_report.all("p", "others")[0].text == "Other roles found: previous-token: L0H0 (strong)."
+    found = "Other roles found: previous-token: L0H0 (strong); copying: L1H0 (strong)."
+    assert induction_report.all("p", "others")[0].text == found
     assert induction_report.json["page"]["conclusion"] == induction_report.conclusion
 
 
@@ -212,7 +213,7 @@ def test_evidence_that_was_left_out_is_said_to_be_missing(undrawn, tmp_path, ski
 def test_criteria_of_ones_own_are_said_to_be_so(undrawn, induction_report):
     report = replace(induction_report.report, criteria=replace(induction_report.report.criteria, pattern_mass=0.123))
     html = report_files(report, induction_report.subject)["report.html"]
-    assert "These thresholds are not the default ones." in html
+    assert "These thresholds are not the default ones: pattern mass 0.123 (default 0.4)." in html
     assert '<data value="0.123">0.123</data>' in html
 
 
