@@ -129,7 +129,9 @@ def _gather(
     weights = weights_of(model)
     with bar.stage("behaviour"):
         level, excluded = criteria.interval_level, extras.excluded
-        battery = measure_heads(model, generator, bos=bos, excluded=excluded, n=plan.sequences, level=level)
+        battery = measure_heads(
+            model, generator, bos=bos, excluded=excluded, n=plan.sequences, level=level, weights=weights
+        )
     chosen = plan.chosen(battery)
     seen = extras.context and plan.everything and "behaviour" not in skip
     readable = measure_readable(model, battery, criteria, seed, tuned=extras.tuned) if seen else None
