@@ -1,5 +1,6 @@
 """What is read off the full circuits of each head, and how much of it at which vocabulary, for `interp circuits`."""
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -153,16 +154,24 @@ def spread(dense: Concentration) -> dict[str, Any]:
     return {"share": dense.share, "entries": dense.entries.to_dict(), "random": dense.random.to_dict()}
 
 
-def entries(subject: Subject, table: Factored, k: int, shown: str = "") -> list[dict[str, Any]]:
-    """The k largest entries above 0 (by more than rounding), with their tokens."""
-    top = top_entries(table, k, progress=bar(shown, bool(shown)))
-    rows, columns = top.row.tolist(), top.column.tolist()
+def entries(
+    subject: Subject, table: Factored, k: int, shown: str = "", without: int | None = None
+) -> list[dict[str, Any]]:
+    """The k largest entries above 0 (by more than rounding), with their tokens; one column can be left out."""
+    kept = torch.tensor([c for c in range(table.shape[-1]) if c != without])
+    top = top_entries(Factored(table.A, table.B[..., kept]), k, progress=bar(shown, bool(shown)))
+    rows, columns = top.row.tolist(), kept[top.column].tolist()
     noise = float(torch.finfo(table.A.dtype).eps * table.A.norm() * table.B.norm())
     return [
         {"row": r, "column": c, "row_label": subject.labels[r], "column_label": subject.labels[c], "value": value}
         for r, c, value in zip(rows, columns, top.value.tolist(), strict=True)
         if value > noise
     ]
+
+
+def never_predicted(subject: Subject) -> tuple[int, ...]:
+    """The token that begins sequences, if there is one: its logit is trained by nothing, and may be the largest."""
+    return () if subject.bos is None else (subject.bos,)
 
 
 def triples(
@@ -172,8 +181,13 @@ def triples(
     names = subject.labels
     return [
         {**t._asdict(), "src_label": names[t.src], "dst_label": names[t.dst], "out_label": names[t.out]}
-        for t in skip_trigrams(w, head, k, offset, bar(shown, bool(shown)))
+        for t in skip_trigrams(w, head, k, offset, bar(shown, bool(shown)), never_predicted(subject))
     ]
+
+
+def even_places(w: TransformerWeights) -> float:
+    """What even attention gives to the previous, the own and the first position alike: the mean of 1 / (i + 1)."""
+    return float((1 / torch.arange(2.0, w.n_ctx + 1)).mean()) if w.n_ctx > 1 else math.nan
 
 
 def places(subject: Subject, w: TransformerWeights, head: Head) -> dict[str, float | None]:

@@ -21,8 +21,12 @@ def report(described: str, values: dict[str, Any], named: bool) -> str:
     heads = values["heads"]
     rotary = [] if values["offset"] is None else [f"Query and key are {values['offset']} apart."]
     sampled = [values["sampled"]] if values["sampled"] else []
-    parts = [paragraph(described), paragraph(" ".join([NOTE, *rotary, *sampled]))]
-    parts += [scores_table(heads), own_table(heads), ranks_table(heads)]
+    unseen = [
+        f"{token(label)} is never predicted, so nothing trains its logit: it is left out of what is raised."
+        for label in values["left_out_of_outputs"]
+    ]
+    parts = [paragraph(described), paragraph(" ".join([NOTE, *rotary, *sampled, *unseen]))]
+    parts += [scores_table(heads, values["positions_even"]), own_table(heads), ranks_table(heads)]
     if values["direct_path"] is not None:
         parts.append(direct_table(values["direct_path"]))
     parts += [head_table(name, found) for name, found in heads.items() if "skip_trigrams" in found]
@@ -30,7 +34,7 @@ def report(described: str, values: dict[str, Any], named: bool) -> str:
     return "\n\n".join(parts if named else [*parts, NAMED_ONLY])
 
 
-def scores_table(heads: dict[str, Any]) -> str:
+def scores_table(heads: dict[str, Any], even: float) -> str:
     """How much each head's OV and QK tables favour a token's own self, and where positions alone would look."""
     rows = []
     for name, found in heads.items():
@@ -43,7 +47,10 @@ def scores_table(heads: dict[str, Any]) -> str:
     return (
         table(header, rows, "lrlrlrrr")
         + "\n"
-        + paragraph("Last three: where positions alone would look, were all tokens the average one.")
+        + paragraph(
+            "Last three: where positions alone would look, were all tokens the average one; even attention gives "
+            f"{number(even, 2)} to each."
+        )
     )
 
 

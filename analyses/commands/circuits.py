@@ -13,6 +13,8 @@ from analyses.circuit_readings import (
     diagonals,
     directions,
     entries,
+    even_places,
+    never_predicted,
     places,
     raised,
     triples,
@@ -45,6 +47,8 @@ def run(arguments: Circuits) -> int:
         "offset": offset,
         "folded": weights.folded,
         "note": NOTE,
+        "left_out_of_outputs": [subject.labels[token] for token in never_predicted(subject)],
+        "positions_even": even_places(weights),
         "sampled": plan.describe(weights.d_vocab, named),
         "direct_path": None if plan.large else direct(subject, weights, arguments.top),
         "heads": found,
@@ -75,7 +79,7 @@ def read(
         }
         for name, table in tables.items() if top else ():
             shown = f"{head} {name.upper()} entries" if plan.large else ""
-            of_head[name]["top"] = entries(subject, table, top, shown)
+            of_head[name]["top"] = entries(subject, table, top, shown, subject.bos if name == "ov" else None)
         if top:
             shown = f"{head} skip-trigrams" if plan.large else ""
             found[str(head)]["skip_trigrams"] = triples(subject, w, head, top, offset, shown)
@@ -87,7 +91,7 @@ def direct(subject: Subject, w: TransformerWeights, top: int) -> dict[str, Any]:
     """The bigrams that the direct path favours, and how symmetric it is."""
     table = direct_path(w)
     return {
-        "top": entries(subject, centred_rows(table), top),
+        "top": entries(subject, centred_rows(table), top, without=subject.bos),
         "asymmetry": float(asymmetry(table)),
         "tied": w.tied,
     }

@@ -232,12 +232,16 @@ def lens_table(lens: LogitLens) -> str:
                 number(kl.mean),
             ]
         )
-    rows.append(["uniform", number(lens.uniform_loss), "", "", "", "", "", number(float(lens.uniform_kl.mean))])
+    chance = [number(lens.uniform_probability), "", number(lens.uniform_rank, 1), number(float(lens.uniform_kl.mean))]
+    rows.append(["chance", number(lens.uniform_loss), "", "", *chance])
     header = ["depth", "loss", "interval", "shuffled", "p(next)", "interval", "rank", "KL to end"]
     return (
         table(header, rows, "lrlrrlrr")
         + "\n"
-        + paragraph("Loss in nats; shuffled: against the tokens of another sequence; rank 0 is the best.")
+        + paragraph(
+            "Loss in nats; shuffled: against the tokens of another sequence; rank: tokens with a higher logit, 0 is "
+            "the best; chance: every token alike, the rank in a random order."
+        )
     )
 
 

@@ -14,6 +14,7 @@ centring are applied on the way, so that full circuits are the same either way; 
 they stand. In layers above the first, tokens reach a head through other heads too: these are the direct terms.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -129,6 +130,7 @@ def skip_trigrams(
     k: int = 20,
     offset: int | None = None,
     progress: Progress | None = None,
+    without_outs: Sequence[int] = (),
 ) -> list[SkipTrigram]:
     """The k strongest token triples of a head, largest first: at dst it attends to src and so raises out.
 
@@ -140,6 +142,7 @@ def skip_trigrams(
     and outs: a head that has keep..in -> mind and keep..at -> bay has keep..in -> bay as well (the "bug" of
     skip-trigrams in Elhage et al. 2021). Streamed by tiles of source tokens, which `progress` wraps: a source whose
     largest a times its largest o does not reach the k-th triple so far is passed over.
+    `without_outs` are left out as outs: tokens that are never predicted, as one that begins sequences.
     """
     if k < 1:
         raise InputError(f"k must be at least 1, got {k}")
@@ -152,6 +155,7 @@ def skip_trigrams(
     tiles = list(tile_rows(attends.shape[-2], max(attends.shape[-1], raises.shape[-1], k * k)))
     for src in tiles if progress is None else progress(tiles):
         a, o = attends.rows(src), raises.rows(src)
+        o[:, list(without_outs)] = 0
         reach = a.amax(-1).clamp_min(0) * o.amax(-1)
         hit = reach.topk(min(k, len(src))).indices
         hit = hit[reach[hit] > (best[-1].score if len(best) == k else 0)]

@@ -35,10 +35,21 @@ class LogitLens:
     shuffled_loss: Estimates
     """Loss against the tokens of another sequence, [point]: what is predicted without reading this sequence."""
 
+    @property
+    def uniform_probability(self) -> float:
+        """Of the token that comes next, by chance: 1 / d_vocab."""
+        return math.exp(-self.uniform_loss)
+
+    @property
+    def uniform_rank(self) -> float:
+        """Of the token that comes next in a random order of the vocabulary: (d_vocab - 1) / 2."""
+        return (math.exp(self.uniform_loss) - 1) / 2
+
     def to_dict(self) -> dict[str, Any]:
         fields = ("loss", "kl", "probability", "rank", "uniform_kl", "shuffled_loss")
         estimates = {name: getattr(self, name).to_dict() for name in fields}
-        return {"points": list(self.points), "uniform_loss": self.uniform_loss} | estimates
+        chance = {name: getattr(self, name) for name in ("uniform_loss", "uniform_probability", "uniform_rank")}
+        return {"points": list(self.points)} | chance | estimates
 
 
 def residual_points(w: TransformerWeights) -> tuple[str, ...]:

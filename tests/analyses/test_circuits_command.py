@@ -133,3 +133,29 @@ def test_a_bar_stands_on_a_terminals_standard_error_only(monkeypatch, capsys):
     assert captured.out == ""
     list(bar("work", False)(range(3)))
     assert capsys.readouterr().err == ""
+
+
+def test_the_token_that_begins_sequences_is_never_raised_and_all_else_is_as_in_the_dense_table(
+    interp, quick, tiny, tmp_path
+):
+    called = interp("circuits", tiny, "--json", "--out", tmp_path, "--top", 8)
+    found, subject = called.json, load_subject(tiny)
+    w, bos = weights_of(subject.model), subject.bos
+    assert found["left_out_of_outputs"] == [subject.labels[bos]]
+    for name, of_head in found["heads"].items():
+        dense = raised(w, Head.parse(name)).dense()
+        dense[:, bos] = -torch.inf
+        assert [e["value"] for e in of_head["ov"]["top"]] == pytest.approx(dense.flatten().topk(8).values.tolist())
+        for entry in of_head["ov"]["top"]:
+            assert entry["column"] != bos
+            assert entry["value"] == pytest.approx(float(dense[entry["row"], entry["column"]]))
+            assert entry["column_label"] == subject.labels[entry["column"]]
+        assert all(triple["out"] != bos for triple in of_head["skip_trigrams"])
+    assert all(entry["column"] != bos for entry in found["direct_path"]["top"])
+    assert "is never predicted" in " ".join(interp("circuits", tiny, "--out", tmp_path).out.split())
+
+
+def test_places_stand_beside_even_attention(interp, quick, tiny, tmp_path):
+    found = interp("circuits", tiny, "--json", "--out", tmp_path).json
+    n_ctx = load_subject(tiny).config.n_ctx
+    assert found["positions_even"] == pytest.approx(sum(1 / (i + 1) for i in range(1, n_ctx)) / (n_ctx - 1))

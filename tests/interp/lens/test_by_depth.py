@@ -224,3 +224,12 @@ def test_the_lens_works_on_a_bridge(generator):
     written = lens.to_dict()
     assert written["points"][0] == "hook_embed"
     assert written["loss"]["mean"] == lens.loss.mean.tolist()
+
+
+def test_chance_is_every_token_alike_and_a_random_order(generator):
+    model = make("induction_k").model
+    tokens = torch.randint(1, 16, (3, 6), generator=generator)
+    found = logit_lens(model, tokens, generator)
+    assert found.uniform_probability == pytest.approx(1 / 16)
+    assert found.uniform_rank == pytest.approx(15 / 2)
+    assert found.to_dict()["uniform_rank"] == found.uniform_rank
