@@ -69,16 +69,20 @@ def _capped(judge: BruteForce, heads: HeadSet) -> tuple[float, float]:
 def others(judge: BruteForce, circuit: HeadSet, generator: torch.Generator, most: int = MOST_SETS) -> Others:
     """Every other set of as many heads, or `DRAWN` of them from `generator` where there are more than `most`.
 
-    A set that preserves p of the gain scores at most (1 + p) / 2, so what removing it does is measured only where that
-    could make it the best or better than the circuit: rank and best are those of all sets that were tried.
+    A set that preserves p of the gain scores at most (1 + p) / 2. That is measured for every set, on a fourth of the
+    sequences; what a set scores on all of them, only where it could be the best or better than the circuit by that.
     """
     size, n = len(circuit), len(judge.heads)
     exhaustive = comb(n, size) - 1 <= most
     every = (frozenset(each) for each in combinations(judge.heads, size))
-    sets = [each for each in every if each != circuit] if exhaustive else list(_drawn(judge, circuit, generator, DRAWN))
+    sets = (
+        [each for each in every if each != circuit]
+        if exhaustive
+        else list(_drawn(judge, circuit, generator, min(DRAWN, most)))
+    )
     own = judge.score(circuit)
     scored: list[tuple[float, HeadSet]] = []
-    for bound, heads in sorted(((judge.bound(heads), sorted(heads)) for heads in sets), reverse=True):
+    for bound, heads in sorted(((judge.likely_bound(heads), sorted(heads)) for heads in sets), reverse=True):
         if scored and bound <= min(own, max(scored)[0]):
             break
         scored.append((judge.score(frozenset(heads)), frozenset(heads)))

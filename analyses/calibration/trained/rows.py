@@ -15,6 +15,8 @@ from analyses.calibration.trained.unseen import SEED, questions
 from interp.stats import Estimate
 
 REMOVED, PRESERVED = 0.9, 0.8
+MINUTES = 600.0
+"""Allowed for an audit: so much that none is cut short, however busy the machine, and all can be repeated."""
 
 BARS: dict[str, str] = {
     "named": "a model with a gain has a circuit named, one without has none",
@@ -85,8 +87,8 @@ class Row:
 def judge(case: Case, model: nn.Module) -> Row:
     """The case's model audited and held against brute force."""
     task = case.run.task
-    named = named_by(audit(model, bos=0 if task.bos else None))
-    return row_of(case, named, BruteForce(model, questions(task)))
+    report = audit(model, bos=0 if task.bos else None, context=False, budget=MINUTES)
+    return row_of(case, named_by(report), BruteForce(model, questions(task)))
 
 
 def row_of(case: Case, named: Named, force: BruteForce) -> Row:

@@ -35,6 +35,10 @@ class Questions:
     """What the Bayes-optimal reader gains above the order-free one, in nats: the most that a model can have."""
     periods: tuple[int, ...]
 
+    def every(self, nth: int) -> "Questions":
+        """Every nth sequence."""
+        return replace(self, **{n: getattr(self, n)[::nth] for n in ("tokens", "predictable", "order_free")})
+
     @property
     def masks(self) -> Bool[Tensor, "which batch pos"]:
         """The predictable tokens, and the others but the first of all, which nothing comes before."""
