@@ -35,7 +35,8 @@ def summarise(
 ) -> dict[str, Any]:
     """The content of results.json: `cases` are those of the reporting half under the audit's own criteria, `choosing`
     those of the other."""
-    easy = [case for case in cases if case.easy and case.group == "circuit"]
+    easy = [case for case in cases if case.easy]
+    circuits = [case for case in easy if case.group == "circuit"]
     return {
         "schema": "interp-calibration",
         "schema_version": SCHEMA_VERSION,
@@ -46,7 +47,7 @@ def summarise(
         "bars": bars(cases),
         "reliability": {word: s.to_dict() for word, s in reliability(cases, reversed(CONFIDENCE)).items()},
         "roles": {role: scored(cases, easy, role) for role in JUDGED},
-        "pooled": {"easy": pooled(easy), "all": pooled(cases)},
+        "pooled": {"circuits with little noise": pooled(circuits), "all": pooled(cases)},
         "induction": by_mechanism(cases),
         "mechanisms": confusion(cases),
         "wrong": wrong(cases),
@@ -64,7 +65,7 @@ def counted(cases: Sequence[Case]) -> dict[str, dict[str, int]]:
 
 
 def scored(cases: Sequence[Case], easy: Sequence[Case], role: str) -> dict[str, Any]:
-    """All heads of the reporting half, and those of circuits with little noise."""
+    """All heads of the reporting half, and those of models with little noise."""
     return {"all": role_scores(cases, role).to_dict(), "easy": role_scores(easy, role).to_dict()}
 
 
@@ -133,13 +134,15 @@ def bar(text: str, found: Share, at_least: float = 0.0, at_most: float = 1.0) ->
 
 
 def wrong(cases: Sequence[Case]) -> list[dict[str, Any]]:
-    """Each role that was missed or falsely given where it counts: circuits with little noise, induction anywhere."""
+    """Each role that was missed or falsely given where it counts: with little noise, induction anywhere."""
     found = []
     for case in cases:
         for role in JUDGED:
-            told, easy = case.truth.told(role), case.easy and case.group == "circuit"
-            false = told is False and (case.called(role) if easy else role == "induction" and role in case.given)
-            missed = told is True and easy and not case.called(role)
+            told = case.truth.told(role)
+            false = told is False and (
+                (case.easy and case.called(role)) or (role == "induction" and role in case.given)
+            )
+            missed = told is True and case.easy and not case.called(role)
             if false or missed:
                 found.append(described(case, role, "falsely given" if false else "missed"))
     found += [described(case, "induction", f"said to be by {case.mechanism}") for case in swapped(cases)]

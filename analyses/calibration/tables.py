@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from analyses.calibration.words import level_text, rate, role_rows, share_text
+from analyses.calibration.words import level_text, rate, role_rows, share_text, wrong_rows
 from analyses.tables import paragraph, table
 
 Results = dict[str, Any]
@@ -27,7 +27,7 @@ def terminal(results: Results) -> str:
 
 
 ROLES_NOTE = (
-    "right when said: precision. found: recall; little noise: circuits that keep 95 % of their own accuracy. said "
+    "right when said: precision. found: recall; little noise: models that keep 95 % of their own accuracy. said "
     "where it is not: false positives. Brackets: 95 % intervals over models. A role counts as said from weak on."
 )
 NOISE_NOTE = (
@@ -108,11 +108,5 @@ def wrong_text(results: Results) -> str:
         return (
             "Nothing was missed or falsely given on circuits with little noise, and no head falsely called induction."
         )
-    rows = []
-    for case in results["wrong"]:
-        given = ", ".join(f"{role} ({word})" for role, word in case["given"].items()) or "nothing"
-        noise = f"{case['noise']:.2f}" + (f" ({case['kept']:.0%})" if case["kept"] is not None else "")
-        rows.append([str(case["model"]), case["name"], case["head"], f"{case['role']} {case['what']}", given, noise])
-    return "What went wrong\n" + table(
-        ["model", "name", "head", "what", "the audit said", "noise (kept)"], rows, "rlllll"
-    )
+    header = ["model", "name", "head", "what", "the audit said", "noise (kept)"]
+    return "What went wrong with little noise\n" + table(header, [list(row) for row in wrong_rows(results)], "rlllll")

@@ -34,3 +34,11 @@ def level_text(found: dict[str, Any]) -> str:
     if level is None:
         return "never"
     return f"from {level:g}" if unit is None else f"from {level:g} (scale {level * unit:.2f})"
+
+
+def wrong_rows(results: dict[str, Any]) -> Iterator[tuple[str, str, str, str, str, str]]:
+    """Each case that went wrong: model, its name, head, what, what the audit said instead, noise and accuracy kept."""
+    for case in results["wrong"]:
+        given = ", ".join(f"{role} ({word})" for role, word in case["given"].items()) or "nothing"
+        noise = f"{case['noise']:.2f}" + (f" ({case['kept']:.0%})" if case["kept"] is not None else "")
+        yield str(case["model"]), case["name"], case["head"], f"{case['role']} {case['what']}", given, noise
