@@ -2,7 +2,7 @@
 
 import cmath
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -13,7 +13,7 @@ from interp.weights import TransformerWeights
 from toy_models.config import TransformerConfig
 from toy_models.transformer import Transformer
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "gelu": F.gelu,
     "gelu_new": partial(F.gelu, approximate="tanh"),

@@ -71,7 +71,14 @@ class ForeignScores(LensSite):
     """`hook_attn_scores` of a bridge over a foreign model: used only if it really holds scores.
 
     TransformerLens 4.3 fires this point with the pattern, after softmax, wherever it leaves attention to the model.
+    Where it holds scores, masked ones are the lowest number there is instead of the -inf that is documented.
     """
+
+    def attach(self, on_value: Hook) -> Remove:
+        def see(value: Any) -> None:
+            on_value(masked_as_documented(value) if isinstance(value, Tensor) else value)
+
+        return super().attach(see)
 
     def problem(self, value: Any) -> str:
         looks_like_a_pattern = (
@@ -85,6 +92,10 @@ class ForeignScores(LensSite):
             if looks_like_a_pattern
             else ""
         )
+
+
+def masked_as_documented(scores: Tensor) -> Tensor:
+    return scores.masked_fill(scores <= torch.finfo(scores.dtype).min / 2, -math.inf)
 
 
 class NativeScores(Site):

@@ -132,8 +132,8 @@ def mlps(mlps: list[Any], activation: str) -> dict[str, Any]:
     return read
 
 
-def norms(bridge: Any, family: Family) -> dict[str, Tensor]:
-    read = {}
+def norms(bridge: Any, family: Family) -> dict[str, Any]:
+    read: dict[str, Any] = {}
     for letter, word in {"w": "weight", "b": "bias"}.items():
         offset = family.gain_offset if letter == "w" else 0.0
         final = getattr(bridge.ln_final.original_component, word, None)

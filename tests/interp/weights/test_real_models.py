@@ -9,7 +9,7 @@ from interp.circuits import copying_score
 from interp.composition import composition_scores
 from interp.errors import InputError
 from interp.hooks import record
-from interp.names import Head, attn_out_name, k_name, pattern_name, q_name, v_name, z_name
+from interp.names import Head, attn_out_name, k_name, pattern_name, q_name, scores_name, v_name, z_name
 from interp.weights import weights_of
 from interp.weights.rotation import rotated
 from tests.hugging_face import GROUPED, MODELS, hugging_face, tokens_for, wrapped
@@ -54,7 +54,7 @@ def test_the_view_in_float32_gives_the_models_own_logits(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_queries_keys_values_and_patterns_of_the_view_are_the_models(models, name):
     (model, bridge), tokens = models[name], tokens_for()
-    points = [point(1) for point in (q_name, k_name, v_name, z_name, attn_out_name, pattern_name)]
+    points = [point(1) for point in (q_name, k_name, v_name, z_name, attn_out_name, pattern_name, scores_name)]
     run = record(bridge, tokens, names=points)
     hf = model(tokens, output_attentions=True, output_hidden_states=True)
     w = weights_of(bridge, fold=False)
@@ -67,6 +67,9 @@ def test_queries_keys_values_and_patterns_of_the_view_are_the_models(models, nam
         assert largest(found[letter] - seen.repeat_interleave(4 // seen.shape[2], dim=2)) <= close
     q, k = (rotated(w, found[letter].transpose(1, 2)) for letter in ("Q", "K"))
     scores = (q @ k.mT / w.attn_scale).masked_fill(torch.ones(11, 11, dtype=torch.bool).triu(1), -torch.inf)
+    seen = run[scores_name(1)]
+    assert torch.equal(seen.isneginf(), scores.isneginf())
+    assert largest((seen - scores)[seen.isfinite()]) <= close
     for pattern in (hf.attentions[1], run[pattern_name(1)]):
         assert largest(scores.softmax(-1) - pattern) <= close
     z = torch.einsum("bhij,bjhd->bihd", hf.attentions[1], found["V"])
