@@ -20,7 +20,9 @@ ENOUGH = "stand in: both add to one logit, of which less would do"
 def section(context: Context) -> Section:
     """Ideal patterns, joint removals, and which heads stand in for each other."""
     heads = named_heads(context.with_role)
-    found, blocks = None, (sentence("No head is a previous-token or an induction head, so there is none to replace."),)
+    found: Replacements | None = None
+    blocks: tuple[Block, ...]
+    blocks = (sentence("No head is a previous-token or an induction head, so there is none to replace."),)
     if context.report.sources.causal is None:
         blocks = (Caution("Not measured: causal evidence was left out (--skip causal)."),)
     elif heads:

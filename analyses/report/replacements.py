@@ -60,7 +60,7 @@ def measure(
     """All of it, on the sample's scored tokens; removed heads write their mean."""
     where = (model, sample.tokens, sample.scored, generator)
     sets = {role: set_effect(model, h, *where[1:], n_random=RANDOM_SETS) for role, h in heads.items() if len(h) > 1}
-    together = [pair for each in heads.values() for pair in combinations(each, 2)]
+    together: list[tuple[Head, ...]] = [pair for each in heads.values() for pair in combinations(each, 2)]
     together += [each for each in heads.values() if len(each) > 2]
     return Replacements(
         heads,

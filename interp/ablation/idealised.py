@@ -87,7 +87,7 @@ def idealised_recovery(
 
 def idealised_recoveries(
     model: nn.Module,
-    cases: Sequence[Mapping[Head, IdealPattern]] | Sequence[Mapping[tuple[int, int], IdealPattern]],
+    cases: Sequence[Mapping[Head, IdealPattern] | Mapping[tuple[int, int], IdealPattern]],
     tokens: Int[Tensor, "batch pos"],
     scored: Bool[Tensor, "batch pos"],
     generator: torch.Generator,

@@ -5,7 +5,7 @@ always comes from the intact model, also where several heads go at once. `interp
 the units of any hook point.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -17,6 +17,7 @@ from interp.ablation.losses import device_of
 from interp.errors import InputError
 from interp.heads.at_once import parts
 from interp.hooks import Ablation, ablate, record
+from interp.inputs import checked
 from interp.names import Head, pattern_name, z_name
 from interp.weights.shape import shape_of
 
@@ -52,6 +53,7 @@ class Removal:
         return {**self.held, **removed}
 
 
+@checked
 def removal(
     model: nn.Module,
     tokens: Int[Tensor, "batch pos"],
@@ -99,6 +101,7 @@ def stand_ins(
     """
     if to == "zero":
         return {}, "nothing (zero)"
+    found: Mapping[str, Tensor]
     if to == "resample":
         source = _another(tokens, reference, generator)
         found = record(model, tokens.to(device_of(model)), names=names, reduce=lambda z: z[source.to(z.device)])
@@ -117,10 +120,8 @@ def held_patterns(model: nn.Module, tokens: Tensor, n_layers: int) -> dict[str, 
     return {name: found[name] for name in names}
 
 
-def _means(
-    model: nn.Module, tokens: Tensor, names: list[str], dims: tuple[int, ...]
-) -> dict[str, Float[Tensor, "one pos head d_head"]]:
-    """Means over the sequences (and positions), which run in chunks."""
+def _means(model: nn.Module, tokens: Tensor, names: Sequence[str], dims: tuple[int, ...]) -> dict[str, Tensor]:
+    """Means of what passes over the sequences (and positions), which run in chunks; those axes have length 1."""
     means: dict[str, Tensor] = {}
     for part in parts(model, tokens):
         share = len(tokens[part]) / len(tokens)

@@ -114,7 +114,7 @@ def unit_effects(
     found = torch.stack([run.effect([unit]) for unit in chosen], dim=-1)
     n, losses = len(chosen), found[0].nanmean(0)
     others = (losses.sum() - losses) / (n - 1) if n > 1 else None
-    return UnitEffects(chosen, *_estimates(found, generator, level), others, run.text)
+    return UnitEffects(chosen, others=others, text=run.text, **_estimates(found, generator, level))
 
 
 def unit_set_effect(
@@ -146,18 +146,14 @@ def unit_set_effect(
     others, description = random_sets(groups, n_random, generator, kind="units of these points")
     draws = torch.tensor([float(run.effect(each)[0].nanmean()) for each in others], dtype=torch.float64)
     found = _estimates(run.effect(chosen)[:, :, None], generator, level)
-    loss, logit, probability, elsewhere, metric_effect = (each and each[0] for each in found)
+    together = {name: part and part[0] for name, part in found.items()}
     return UnitSetEffect(
         chosen,
-        loss,
-        logit,
-        probability,
-        elsewhere,
-        metric_effect,
-        null_summary(draws, description) if len(draws) > 1 else None,
-        draws,
-        monte_carlo_p_value(loss.mean, draws) if len(draws) else None,
-        run.text,
+        random=null_summary(draws, description) if len(draws) > 1 else None,
+        random_losses=draws,
+        p_value=monte_carlo_p_value(together["loss"].mean, draws) if len(draws) else None,
+        text=run.text,
+        **together,
     )
 
 
@@ -237,12 +233,13 @@ def _chosen(run: _Run, units: str | Mapping[str, Iterable[int]]) -> tuple[Unit, 
 
 def _estimates(
     effects: Float[Tensor, "quantity batch unit"], generator: torch.Generator, level: float
-) -> tuple[Any, ...]:
+) -> dict[str, Any]:
     """Of each of QUANTITIES; None for the last two where they were not measured in every sequence."""
     kept = effects[:, ~effects[0, :, 0].isnan()]
-    return tuple(
-        None if bool(values.isnan().any()) else bootstrap_intervals(values, generator, level) for values in kept
-    )
+    return {
+        name: None if bool(values.isnan().any()) else bootstrap_intervals(values, generator, level)
+        for name, values in zip(QUANTITIES, kept, strict=True)
+    }
 
 
 def _json(effects: UnitEffects | UnitSetEffect) -> dict[str, Any]:
