@@ -76,6 +76,9 @@ class Transformer(StackedWeights, nn.Module):
 
     def check_tokens(self, tokens: Tensor) -> None:
         """`InputError` when the model cannot run on these tokens (range is checked on the CPU only: no GPU sync)."""
+        if not isinstance(tokens, Tensor) or tokens.is_floating_point():
+            got = tokens.dtype if isinstance(tokens, Tensor) else f"a {type(tokens).__name__}"
+            raise InputError(f"tokens must be a tensor of whole numbers, [batch pos], got {got}")
         if tokens.ndim != 2 or tokens.shape[1] == 0:
             raise InputError(f"tokens must be [batch pos] with at least one position, got {list(tokens.shape)}")
         if tokens.shape[1] > self.config.n_ctx:

@@ -20,6 +20,7 @@ from interp.ablation.removal import Over, Removal, To, removal
 from interp.ablation.restart import removed_one_by_one
 from interp.heads.scores import HeadScores, head_scores
 from interp.hooks import intervene
+from interp.inputs import checked
 from interp.names import Head, check
 from interp.weights.shape import shape_of
 
@@ -47,6 +48,7 @@ class HeadEffects:
         return {"intact": self.intact} | {name: part and part.to_dict() for name, part in parts.items()}
 
 
+@checked
 def head_effects(
     model: nn.Module,
     tokens: Int[Tensor, "batch pos"],

@@ -13,6 +13,7 @@ from interp.ablation.losses import scored_masks, sequence_means
 from interp.ablation.random_sets import random_sets
 from interp.ablation.removal import Over, To, removal
 from interp.errors import InputError
+from interp.inputs import checked
 from interp.names import Head, check
 from interp.stats import Estimate, Null, bootstrap_interval, monte_carlo_p_value, null_summary
 from interp.weights.shape import shape_of
@@ -41,6 +42,7 @@ class SetEffect:
         }
 
 
+@checked
 def set_effect(
     model: nn.Module,
     heads: Iterable[Head],

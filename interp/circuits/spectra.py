@@ -22,6 +22,7 @@ from interp.circuits.eigenvalues import eigenvalues
 from interp.circuits.factored import Factored
 from interp.circuits.tables import final_input
 from interp.errors import InputError
+from interp.inputs import checked
 from interp.stats import Scored
 from interp.weights import TransformerWeights
 
@@ -126,6 +127,7 @@ class SharedTables:
         return core_share(torch.stack([table.B @ table.A[each] for each in back]), noise)
 
 
+@checked
 def ov_tables(w: TransformerWeights, heads: Sequence[tuple[int, int]] | None = None) -> SharedTables:
     """The full OV circuits of these heads, or of all, as `full_ov` minus row means has them.
 
@@ -135,6 +137,7 @@ def ov_tables(w: TransformerWeights, heads: Sequence[tuple[int, int]] | None = N
     return SharedTables(chosen, w.W_E, at(read_in(w, w.W_V)), at(final_input(w, w.W_O)), w.W_U)
 
 
+@checked
 def qk_tables(
     w: TransformerWeights, heads: Sequence[tuple[int, int]] | None = None, offset: int | None = None
 ) -> SharedTables:

@@ -25,11 +25,13 @@ from interp.circuits.diagonal import DiagonalScores, diagonal_scores
 from interp.circuits.entries import Progress, check_finite, largest_in_rows, tile_rows
 from interp.circuits.factored import Factored
 from interp.errors import InputError
+from interp.inputs import checked
 from interp.weights import TransformerWeights
 
 Source = Literal["token", "position"]
 
 
+@checked
 def qk(w: TransformerWeights, head: tuple[int, int] | None = None, offset: int | None = None) -> Factored:
     """QK = W_Q R(offset) W_K^T, `[d_model d_model]`, of one (layer, head), or of all as `[layer head ..]`.
 
@@ -40,12 +42,14 @@ def qk(w: TransformerWeights, head: tuple[int, int] | None = None, offset: int |
     return Factored(w.W_Q[at] @ w.rotation(offset), w.W_K[at].mT)
 
 
+@checked
 def ov(w: TransformerWeights, head: tuple[int, int] | None = None) -> Factored:
     """OV = W_V W_O, `[d_model d_model]`, of one (layer, head), or of all as `[layer head ..]`."""
     at = select(w, head)
     return Factored(w.W_V[at], w.W_O[at])
 
 
+@checked
 def full_qk(
     w: TransformerWeights,
     head: tuple[int, int] | None = None,
@@ -67,6 +71,7 @@ def full_qk(
     return Factored(left @ w.rotation(offset), right.mT)
 
 
+@checked
 def full_ov(w: TransformerWeights, head: tuple[int, int] | None = None, source: Source = "token") -> Factored:
     """`X W_V W_O W_U`, [source, logit of the output token], for X the token embedding or the position table.
 
@@ -80,6 +85,7 @@ def full_ov(w: TransformerWeights, head: tuple[int, int] | None = None, source: 
     return Factored(x @ w.W_V[at], final_input(w, w.W_O[at]) @ w.W_U)
 
 
+@checked
 def direct_path(w: TransformerWeights, source: Source = "token") -> Factored:
     """`W_E W_U`, [present token, logit of the next], the bigram table of Elhage et al. (b_U left out).
 
@@ -98,6 +104,7 @@ def asymmetry(table: Factored) -> Float[Tensor, "*batch"]:
     return (table - table.T).norm() / norm.clamp_min(torch.finfo(norm.dtype).tiny)
 
 
+@checked
 def copying_score(
     w: TransformerWeights, generator: torch.Generator, head: tuple[int, int] | None = None, draws: int = 200
 ) -> DiagonalScores:
@@ -124,6 +131,7 @@ class SkipTrigram(NamedTuple):
     """What attending to src adds to the logit of out, minus the mean over outputs, in nats."""
 
 
+@checked
 def skip_trigrams(
     w: TransformerWeights,
     head: tuple[int, int],

@@ -11,6 +11,7 @@ from torch import Tensor
 from interp.composition.kinds import Kind, needs_offset
 from interp.composition.measure import Composition, composition
 from interp.errors import InputError
+from interp.inputs import checked
 from interp.names import Head
 from interp.stats import benjamini_yekutieli
 from interp.stats.scored import without_nan
@@ -92,6 +93,7 @@ class Compositions:
         return {"kinds": named, "surviving": survive}
 
 
+@checked
 def compositions(
     w: TransformerWeights,
     generator: torch.Generator,

@@ -24,6 +24,7 @@ from interp.composition.law import RotationLaw
 from interp.composition.p_values import rotation_p_values
 from interp.composition.scores import by_grams, left_factors, placed, right_factors
 from interp.errors import InputError
+from interp.inputs import checked
 from interp.stats.scored import without_nan
 from interp.weights import TransformerWeights
 
@@ -59,6 +60,7 @@ class Overlap:
         return {"kind": self.kind} | {name: without_nan(getattr(self, name).tolist()) for name in names}
 
 
+@checked
 def projection_kernel(
     w: TransformerWeights, kind: Kind, generator: torch.Generator, draws: int = 1000, offset: int | None = None
 ) -> Overlap:

@@ -36,6 +36,7 @@ from interp.composition.scores import (
 )
 from interp.composition.terms import TermScores, term_scores
 from interp.errors import InputError
+from interp.inputs import checked
 from interp.stats import Null, Scored, null_summary
 from interp.stats.scored import without_nan
 from interp.weights import TransformerWeights
@@ -113,6 +114,7 @@ class Composition:
         )
 
 
+@checked
 def composition(
     w: TransformerWeights,
     kind: Kind,

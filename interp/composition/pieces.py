@@ -17,6 +17,7 @@ from interp.composition.draws import AT_ONCE, ROTATED, haar_corners
 from interp.composition.kinds import Kind, check_pair, checked_offsets
 from interp.composition.scores import left_factors, right_factors
 from interp.errors import InputError
+from interp.inputs import checked
 from interp.stats import Scored
 from interp.weights import TransformerWeights
 
@@ -66,6 +67,7 @@ class Pieces:
         }
 
 
+@checked
 def composition_pieces(
     w: TransformerWeights,
     earlier: tuple[int, int],

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from interp.circuits.factored import triangular
 from interp.composition.kinds import Kind, checked_offsets, needs_offset, widened
+from interp.inputs import checked
 from interp.weights import TransformerWeights
 
 BAND = 2**23
@@ -41,6 +42,7 @@ class Side:
         return Side(self.outer[layers].flatten(0, 1).contiguous(), self.other[layers].flatten(0, 1))
 
 
+@checked
 def composition_scores(
     w: TransformerWeights, kind: Kind, offsets: int | Sequence[int] | None = None
 ) -> Float[Tensor, "layer head layer head"]:
@@ -54,6 +56,7 @@ def composition_scores(
     return pair_scores(writing(w), reading(w, kind, checked_offsets(w, kind, offsets)))
 
 
+@checked
 def composition_by_offset(
     w: TransformerWeights, kind: Kind, offsets: int | Sequence[int]
 ) -> Float[Tensor, "offset layer head layer head"]:

@@ -23,6 +23,7 @@ from interp.circuits.diagonal import ratio
 from interp.circuits.eigenvalues import eigenvalues
 from interp.composition.kinds import Kind, check_finite, check_kind, is_pair, needs_offset
 from interp.errors import InputError
+from interp.inputs import checked
 from interp.stats import Scored
 from interp.weights import TransformerWeights
 
@@ -83,6 +84,7 @@ class Term:
         return G.mT if self.moved_is_row else G
 
 
+@checked
 def term_scores(
     w: TransformerWeights,
     kind: Kind,

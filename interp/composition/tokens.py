@@ -20,6 +20,7 @@ from interp.circuits.factored import Factored
 from interp.circuits.tables import Source, attention_input, attention_side, final_input
 from interp.composition.kinds import Kind, check_finite, check_kind, check_pair
 from interp.errors import InputError
+from interp.inputs import checked
 from interp.weights import TransformerWeights
 
 
@@ -59,6 +60,7 @@ def token_table(
     return Factored(query @ R @ (written @ w.W_K[later]).mT, x.mT)
 
 
+@checked
 def token_composition(
     w: TransformerWeights,
     earlier: tuple[int, int],

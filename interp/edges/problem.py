@@ -16,6 +16,7 @@ from interp.edges.graph import Graph, graph_of
 from interp.edges.graph_run import Nudge, Outputs, embeddings, run_graph
 from interp.errors import InputError
 from interp.finite import require_finite
+from interp.inputs import checked
 from interp.patching.metrics import kl_divergences, scored_losses
 from interp.weights import TransformerWeights
 
@@ -82,6 +83,7 @@ class EdgeProblem:
         return {"ablation": self.ablation, "metric": self.metric, "unit": METRICS[self.metric], "protocol": self.text}
 
 
+@checked
 @torch.no_grad()
 def edge_problem(
     weights: TransformerWeights,

@@ -26,6 +26,7 @@ from interp.heads.stimuli import (
     random_tokens,
     repeated_tokens,
 )
+from interp.inputs import checked
 from interp.weights import TransformerWeights, weights_of
 from interp.weights.shape import ModelShape, shape_of
 
@@ -57,6 +58,7 @@ class HeadBattery:
         }
 
 
+@checked
 def measure_heads(
     model: nn.Module,
     generator: torch.Generator,
@@ -112,6 +114,7 @@ def prefix_matching_by_period(
     return found
 
 
+@checked
 def score_heads(
     model: nn.Module,
     tokens: Int[Tensor, "batch pos"],

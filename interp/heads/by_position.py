@@ -14,6 +14,7 @@ from interp.finite import require_finite
 from interp.heads.at_once import parts
 from interp.heads.detectors import DETECTORS
 from interp.hooks import record
+from interp.inputs import checked
 from interp.names import pattern_name
 from interp.stats import Estimates, bootstrap_intervals
 from interp.weights.shape import shape_of
@@ -46,6 +47,7 @@ class ScoresByPosition:
         }
 
 
+@checked
 def scores_by_position(
     model: nn.Module,
     tokens: Int[Tensor, "batch pos"],

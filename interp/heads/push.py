@@ -11,12 +11,14 @@ from interp.heads.at_once import parts
 from interp.heads.evaluators import directions_of
 from interp.heads.scores import HeadScores, head_scores
 from interp.hooks import record
+from interp.inputs import checked
 from interp.names import scale_name, z_name
 from interp.weights import TransformerWeights
 
 TYPICAL, PRESENT = "typical token of the sequence", "present token"
 
 
+@checked
 def next_token_push(
     model: nn.Module,
     weights: TransformerWeights,

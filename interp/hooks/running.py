@@ -95,6 +95,8 @@ def intervene(
     """
     if not isinstance(edits, Mapping):
         raise InputError(f"intervene needs a dict of functions by name, got {type(edits).__name__}")
+    if not edits:
+        raise InputError("intervene needs at least one edit, as {name: function}, got {}: without any, run the model")
     editor = Editor(model, edits, find_targets(model, edits, axes), allow_batchnorm_training)
     places = _by_place(editor.edits, lambda edit: edit.target.site)
     with editor.following_the_model(), _attached(places, editor.hook):

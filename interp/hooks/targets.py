@@ -40,6 +40,8 @@ def find_targets(
     matches any; else modules without children if it matches any; else any module. The bare `*` leaves out hook
     points that make the model do extra work.
     """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"a model must be a torch.nn.Module, got a {type(model).__name__}")
     sites = sites_of(model)
     wanted = [names] if isinstance(names, str) else list(names)
     if not wanted or not all(isinstance(name, str) and name for name in wanted):

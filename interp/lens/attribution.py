@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from interp import names
 from interp.errors import InputError
 from interp.hooks import record
+from interp.inputs import checked
 from interp.lens.predictions import scored_predictions
 from interp.stats import Estimates, bootstrap_intervals
 from interp.weights import TransformerWeights, weights_of
@@ -54,6 +55,7 @@ class Attribution:
         return {"components": list(self.components), "mean_relative_logit": means, "error": self.error}
 
 
+@checked
 def direct_logit_attribution(
     model: nn.Module, tokens: Int[Tensor, "batch pos"], targets: Int[Tensor, "sample predicting"] | None = None
 ) -> Attribution:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from interp import names
+from interp.inputs import checked
 from interp.lens.seen import Seen, seen
 from interp.stats import Estimates, bootstrap_intervals
 from interp.weights import TransformerWeights, weights_of
@@ -73,6 +74,7 @@ def lens_logits(w: TransformerWeights, residual: Float[Tensor, "*rest d_model"])
     return w.normalise(residual, w.ln_final_w, w.ln_final_b) @ w.W_U + w.b_U
 
 
+@checked
 def logit_lens(
     model: nn.Module,
     tokens: Int[Tensor, "batch pos"],

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from interp.errors import InputError
 from interp.hooks import record
+from interp.inputs import checked
 from interp.patching.metrics import Metric
 from interp.patching.patch_map import PatchMap, patch_map
 from interp.patching.runs import BATCH_SIZE, Direction, Edits, Runs, two_runs
@@ -60,6 +61,7 @@ class Cells:
         return tuple(index)
 
 
+@checked
 def activation_patches(
     model: nn.Module,
     clean: Int[Tensor, "batch pos"],

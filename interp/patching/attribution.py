@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from interp.errors import InputError
 from interp.hooks import intervene, record
+from interp.inputs import checked
 from interp.patching.activations import Cells, cells_of, effects
 from interp.patching.metrics import Metric
 from interp.patching.patch_map import PatchMap, patch_map
@@ -63,6 +64,7 @@ class AttributionMap:
         return {"approximate": self.approximate.to_dict(), "error": self.error.to_dict()}
 
 
+@checked
 def attribution_patches(
     model: nn.Module,
     clean: Int[Tensor, "batch pos"],

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from interp.edges.graph import POSITION, Edge, Graph, graph_of
 from interp.errors import InputError
 from interp.hooks import record
+from interp.inputs import checked
 from interp.patching.metrics import Metric
 from interp.patching.patch_map import PatchMap, patch_map
 from interp.patching.path_edits import Change, receiver_edits, refuse_joint_inputs, sender_points, written_by
@@ -45,6 +46,7 @@ class PathMap:
         return {"table": self.table.to_dict(), "together": self.together.to_dict()}
 
 
+@checked
 def path_patches(
     model: nn.Module,
     clean: Int[Tensor, "batch pos"],

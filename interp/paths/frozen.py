@@ -16,6 +16,7 @@ from interp import names
 from interp.errors import InputError
 from interp.finite import require_finite
 from interp.hooks import record
+from interp.inputs import checked
 from interp.lens.attribution import final_scale
 from interp.weights import TransformerWeights, weights_of
 from interp.weights.folding import fold
@@ -80,6 +81,7 @@ class FrozenRun:
         )
 
 
+@checked
 @torch.no_grad()
 def freeze(model: nn.Module, tokens: Int[Tensor, "*shape"], scores: bool = False) -> FrozenRun:
     """Run the model once and hold its patterns and scales; with `scores`, keep the attention scores too.

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from interp.errors import InputError
+from interp.inputs import checked
 from interp.names import Head
 from interp.paths.frozen import FrozenRun, freeze
 from interp.paths.frozen_terms import (
@@ -65,6 +66,7 @@ class TermImportance:
         return {"uniform_loss": self.uniform_loss, "pairs": pairs, **parts}
 
 
+@checked
 def term_importance(
     model: nn.Module,
     tokens: Int[Tensor, "batch pos"],

@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from interp.errors import InputError
+from interp.inputs import checked
 from interp.lens.predictions import scored_predictions
 from interp.paths.frozen import FrozenRun, freeze
 from interp.paths.path import Path
@@ -99,6 +100,7 @@ class LogitPaths:
         return bootstrap_intervals((values[:, kept] * weight).sum(2).T, generator, level)
 
 
+@checked
 def logit_paths(
     model: nn.Module,
     tokens: Int[Tensor, "batch pos"],

@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from interp.errors import InputError
+from interp.inputs import checked
 from interp.names import Head, as_head, check
 from interp.paths.frozen import FrozenRun, freeze
 from interp.paths.path import Path
@@ -168,6 +169,7 @@ def shares(parts: dict[Key, float]) -> dict[Key, float] | None:
     return {name: value / total for name, value in parts.items()} if len(signs) == 1 else None
 
 
+@checked
 def score_paths(
     model: nn.Module,
     tokens: Int[Tensor, "batch pos"],

@@ -19,6 +19,7 @@ from torch import Tensor
 from interp.circuits.factored import Factored
 from interp.circuits.tables import Source, attention_input, attention_side, final_input
 from interp.errors import InputError
+from interp.inputs import checked
 from interp.names import Head
 from interp.paths.frozen import FrozenRun
 from interp.paths.path import checked_chain
@@ -40,6 +41,7 @@ def virtual_pattern(run: FrozenRun, chain: Chain) -> Float[Tensor, "batch dest s
     return pattern
 
 
+@checked
 def virtual_ov(w: TransformerWeights, chain: Chain) -> Factored:
     """W_V^1 (W_O^1 W_V^2 ...) W_O^k, [d_model d_model] of rank d_head; its `singular_values` are its spectrum.
 
@@ -49,6 +51,7 @@ def virtual_ov(w: TransformerWeights, chain: Chain) -> Factored:
     return Factored(w.W_V[heads[0]], inner(w, heads) @ w.W_O[heads[-1]])
 
 
+@checked
 def virtual_full_ov(w: TransformerWeights, chain: Chain, source: Source = "token") -> Factored:
     """X W_V^1 ... W_O^k W_U, [source, logit of the output token], for X the token embedding or the position table.
 
@@ -63,6 +66,7 @@ def virtual_full_ov(w: TransformerWeights, chain: Chain, source: Source = "token
     return Factored(x @ w.W_V[heads[0]], inner(w, heads) @ out)
 
 
+@checked
 def score_table(
     w: TransformerWeights,
     head: tuple[int, int] | str,
