@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from analyses.audit import audit, budget
 from analyses.audit.budget import Costs, Plan, fitted, make_plan
@@ -199,7 +200,8 @@ def test_the_command_keeps_to_a_budget_and_does_a_plan_again(interp, induction, 
     assert "Not everything was measured" in " ".join(told.out.split())
 
 
-def test_the_page_of_a_reduced_audit_says_so_first(interp, induction, tmp_path):
+def test_the_page_of_a_reduced_audit_says_so_first(interp, induction, tmp_path, monkeypatch):
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **options: file.write(b"\x89PNG"))
     called = interp("audit", induction, "--out", tmp_path, "--budget", "1e-9")
     assert called.code == 0
     page = (tmp_path / "report.html").read_text()
