@@ -1,12 +1,13 @@
 """Every role on the models that have it by construction, and on none of the others."""
 
 import pytest
+import torch
 
 from analyses.audit import audit
 from interp.names import Head
 from tests.changed_models import changed
 from toy_models.handmade import make, names
-from toy_models.handmade.blocks import IDLE, HeadPlan, Plan, Size, build
+from toy_models.handmade.blocks import IDLE, HeadPlan, Match, Plan, Size, build
 from toy_models.handmade.induction import matching_head, previous_token_head
 from toy_models.handmade.tables import copy, same
 
@@ -115,9 +116,17 @@ def test_a_head_that_looks_nowhere_in_particular_and_is_missed_is_unexplained():
     assert weights.note
 
 
+def resting_head(size: Size) -> HeadPlan:
+    """An induction head that rests on position 0 where nothing matches, so that a second one changes nothing there."""
+    rest = torch.zeros(size.n_ctx, size.n_ctx, dtype=torch.float64)
+    rest[:, 0] = size.sharpness / 2
+    return HeadPlan("induction", (same(size, "tok", "prev"), Match("pos", "pos", rest)), matching_head(size).moves)
+
+
 def test_heads_that_stand_in_for_each_other_are_not_idle_and_the_resting_ones_are():
     size = Size()
-    report = audit(built((previous_token_head(size),), (matching_head(size), matching_head(size))), bos=0)
+    report = audit(built((previous_token_head(size),), (resting_head(size), resting_head(size))), bos=0)
+    assert report.sources.idle.candidates == [Head(0, 1), Head(1, 0), Head(1, 1)]  # each alone costs nothing
     assert roles_of(report) == {
         "L0H0": {"previous-token"},
         "L0H1": {"idle"},
