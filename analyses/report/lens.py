@@ -90,7 +90,8 @@ def where(readable: Readable) -> tuple[Block, ...]:
         "Log-probability of the right token by the logit lens, nats, at predictable positions: in front of and behind "
         "the heads of a layer; what is lost behind them when one head writes its mean (beside the others), and what "
         "one head brings while all others of its layer write theirs (alone). Fresh: the same, alone, on tokens that do "
-        "not repeat. Share: beside the others, of what the layer brings. Heads that do the same work bring much alone and little beside each other."
+        "not repeat. Share: beside the others, of what the layer brings. Heads that do the same work bring much alone "
+        "and little beside each other."
     )
     header = (
         "head",
