@@ -7,9 +7,11 @@ import torch
 
 from interp.circuits import copying_score
 from interp.composition import composition_scores
+from interp.edges.graph import graph_of
 from interp.errors import InputError
 from interp.hooks import record
-from interp.names import Head, attn_out_name, k_name, pattern_name, q_name, scores_name, v_name, z_name
+from interp.lens.by_depth import lens_logits, residual_points
+from interp.names import Head, attn_out_name, k_name, pattern_name, q_name, resid_post_name, scores_name, v_name, z_name
 from interp.weights import weights_of
 from interp.weights.rotation import rotated
 from tests.hugging_face import GROUPED, MODELS, hugging_face, tokens_for, wrapped
@@ -143,6 +145,24 @@ def test_v_composition_is_that_of_the_dense_matrices(models):
         for later in range(4):
             dense = (early[e] @ late[later]).norm() / (early[e].norm() * late[later].norm())
             assert float(found[0, e, 1, later]) == pytest.approx(float(dense), abs=1e-9)
+
+
+def test_edges_are_refused_where_mlps_are_gated_or_beside_the_attention(models):
+    for name, kind in (("Llama", "gated"), ("Pythia", "parallel")):
+        with pytest.raises(InputError, match=f"this model's are {kind}"):
+            graph_of(weights_of(models[name][1]))
+    assert graph_of(weights_of(models["one after the other"][1])).mlps
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_lens_finds_every_point_of_the_residual_stream(models, name):
+    (model, bridge), tokens = models[name], tokens_for()
+    w = weights_of(bridge, fold=False)
+    points = residual_points(w)
+    assert len(points) == 5 - w.parallel * 2 + (w.W_pos is not None)
+    run = record(bridge, tokens, names=points)
+    assert largest(lens_logits(w, run[points[-1]]) - model(tokens).logits) <= tolerance(name) * 100
+    assert points[-1] == resid_post_name(1)
 
 
 @pytest.mark.parametrize(
