@@ -43,7 +43,8 @@ class Placed:
         }
 
     def claim(self, head: Head) -> Claim:
-        behaviour, weights, causal = self._behaviour(head), self._weights(head), ()
+        behaviour, weights = self._behaviour(head), self._weights(head)
+        causal: Found = ()
         if "causal" not in self.material.skip and is_open(behaviour):
             causal = self._held(head)
         return claim_of("positional", {"behaviour": behaviour, "weights": weights, "causal": causal})

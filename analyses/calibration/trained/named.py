@@ -56,7 +56,7 @@ def named_by(report: AuditReport) -> Named:
 def _needs(report: AuditReport, reader: Head, claim: Claim, feeder: Head) -> bool:
     """Whether a reader loses enough without this feeder, or has it among the fewest that are enough together."""
     for found in claim.feeders:
-        if found.head == str(feeder):
+        if found.head == str(feeder) and found.channel != "V":
             threshold, causal = found.causal.threshold, report.sources.causal
             fewest = () if causal is None else causal.feedings[reader].enough[found.channel].heads
             if threshold is None or found.causal.value >= threshold or feeder in fewest:
