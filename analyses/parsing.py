@@ -20,9 +20,9 @@ Train a small transformer, read its algorithm out of its weights, get a verdict 
 
 {commands}
 
-interp help COMMAND shows a command's options. MODEL is a run folder that interp train wrote, or
-a checkpoint folder. Exit codes: 0 done, 1 an expectation does not hold, 2 bad input, 3 cannot be
-decided, 70 internal error, 130 interrupted.
+interp help COMMAND shows a command's options. MODEL is a run folder that interp train wrote, a
+checkpoint folder, a Hugging Face folder, a GGUF file or a model's name. Exit codes: 0 done, 1 an
+expectation does not hold, 2 bad input, 3 cannot be decided, 70 internal error, 130 interrupted.
 """
 WIDTH = 98
 

@@ -20,6 +20,7 @@ from analyses.arguments import COMMANDS
 from analyses.commands import circuits, composition
 from analyses.criteria import ROLES
 from analyses.evidence import CONFIDENCE
+from tests.foreign_models import save as save_foreign
 from toy_models import handmade, training
 from toy_models.checkpoint import save_checkpoint
 from toy_models.handmade.variants import with_idle_heads
@@ -76,6 +77,7 @@ def place(tmp_path_factory):
     save_checkpoint(demo, made.model, metadata)
     untrained = Transformer(made.model.config, torch.Generator().manual_seed(0))
     save_checkpoint(demo / "checkpoints" / "step-00000000", untrained, metadata | {"step": 0})
+    save_foreign("llama", folder / "models" / "tiny-llama")
     shutil.copy(ROOT / "README.md", folder)
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
     with pytest.MonkeyPatch.context() as patch:

@@ -84,7 +84,7 @@ class OnModel(Common):
     """Options of the commands that read a model."""
 
     model: ModelPath
-    """Run or checkpoint folder."""
+    """Run or checkpoint folder, Hugging Face folder (safetensors), GGUF file, or the name of a model."""
 
 
 @dataclass(frozen=True, kw_only=True)
