@@ -201,7 +201,8 @@ class Costs:
         if 2 * seconds < QUICK_SECONDS:
             seconds = seconds_of_pass(model, repeated_tokens(first, SEQUENCES, generator))
         rows = sum(tokens_of(protocol, generator) for protocol in (first, *others)) / first.length
-        d_head = int((getattr(model, "cfg", None) or model.config).d_head)
+        config: Any = getattr(model, "cfg", None) or getattr(model, "config", None)
+        d_head = int(config.d_head)
         table = torch.randn(4, d_head, d_head, generator=generator, dtype=torch.float64)
         start = time.perf_counter()
         torch.linalg.eigvals(table)

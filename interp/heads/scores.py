@@ -63,8 +63,11 @@ class HeadScores:
             full[..., measured] = values[..., 0, order]
             return full
 
-        parts = {name: {key: put(each) for key, each in getattr(self, name).items()} for name in CONTROLS}
-        interval = replace(self.interval, **{name: put(getattr(self.interval, name)) for name in ENDS})
+        parts: dict[str, Any] = {
+            name: {key: put(each) for key, each in getattr(self, name).items()} for name in CONTROLS
+        }
+        ends: dict[str, Any] = {name: put(getattr(self.interval, name)) for name in ENDS}
+        interval = replace(self.interval, **ends)
         return replace(self, samples=put(self.samples), interval=interval, **parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,7 +87,7 @@ class HeadScores:
 
 def _scattered(found: Estimates, measured: Bool[Tensor, "layer head"]) -> Estimates:
     """Estimates of the measured heads in their places, NaN elsewhere."""
-    parts = {}
+    parts: dict[str, Any] = {}
     for name in ENDS:
         part = getattr(found, name)
         parts[name] = part.new_full(measured.shape, torch.nan)
