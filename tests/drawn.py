@@ -20,7 +20,7 @@ def examples(n: int) -> settings:
 
 
 @st.composite
-def configs(draw: st.DrawFn, **fixed: Any) -> TransformerConfig:
+def configs(draw: st.DrawFn, /, **fixed: Any) -> TransformerConfig:
     """Any attention-only transformer or one with MLPs, of 1 to 3 layers; `fixed` fields are not drawn."""
     positions = fixed.get("positions") or draw(st.sampled_from(["standard", "shortformer", "rotary", "none"]))
     learned = positions in ("rotary", "none") or draw(st.booleans())
@@ -45,20 +45,20 @@ def configs(draw: st.DrawFn, **fixed: Any) -> TransformerConfig:
 
 
 @st.composite
-def models(draw: st.DrawFn, **fixed: Any) -> Transformer:
+def models(draw: st.DrawFn, /, **fixed: Any) -> Transformer:
     """A float64 model of any shape, every parameter random (gains of both signs, biases, smears)."""
     return random_model(draw(configs(**fixed)), draw(st.integers(0, 2**16)))
 
 
 @st.composite
-def cases(draw: st.DrawFn, batch: int | None = None, **fixed: Any) -> tuple[Transformer, Tensor]:
+def cases(draw: st.DrawFn, /, batch: int | None = None, **fixed: Any) -> tuple[Transformer, Tensor]:
     """A model and tokens that it can run: at least two positions, and `batch` sequences or 2 to 4 of them."""
     model = draw(models(**fixed))
     return model, draw(tokens_of(model, batch))
 
 
 @st.composite
-def tokens_of(draw: st.DrawFn, model: Transformer, batch: int | None = None, length: int | None = None) -> Tensor:
+def tokens_of(draw: st.DrawFn, /, model: Transformer, batch: int | None = None, length: int | None = None) -> Tensor:
     rows = draw(st.integers(2, 4)) if batch is None else batch
     length = draw(st.integers(3, model.config.n_ctx)) if length is None else length
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**16)))

@@ -13,7 +13,7 @@ from interp.ablation import head_effects, removal
 from interp.edges import graph_of
 from interp.hooks import ablate
 from interp.names import Head, z_name
-from interp.patching import activation_patches, kl_from, patch_paths
+from interp.patching import PatchMap, activation_patches, kl_from, patch_paths
 from interp.weights import weights_of
 from tests.drawn import cases, configs, examples, scored_in, seeded, tokens_of
 from toy_models.config import TransformerConfig
@@ -132,7 +132,7 @@ def test_activations_patched_from_the_same_run_have_no_effect_and_from_another_a
     point = f"blocks.0.{data.draw(st.sampled_from(POINTS))}"
     metric = kl_from(logits_of(model, other.flip(0)))
 
-    def effect(clean: Tensor, name: str) -> Tensor:
+    def effect(clean: Tensor, name: str) -> PatchMap:
         # noising with other == base: what is put in is what was there
         return activation_patches(model, tokens, clean, metric, seeded(), names=name, direction="noising")
 
