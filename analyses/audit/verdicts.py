@@ -64,9 +64,9 @@ def verdict(head: Head, sources: Sources) -> Verdict:
 
 
 def _claims(head: Head, sources: Sources) -> list[Claim]:
-    reading = [_reading_claim(role, head, sources) for role in ("induction", "anti-copying")]
+    induction, lowers = reading = [_reading_claim(role, head, sources) for role in ("induction", "anti-copying")]
     claims = [claim for claim in reading if claim.status("behaviour") != "against"]
-    if all(claim.status("behaviour") == "against" for claim in reading):
+    if induction.status("behaviour") == "against" and lowers.confidence is None:
         claims.append(_reading_claim("prefix-matching", head, sources))
     places = [_pattern_claim(role, head, sources) for role in PATTERN_ROLES]
     claims += places

@@ -14,6 +14,7 @@ ALONE: dict[str, tuple[float, ...]] = {
     "period_mass": (0.2, 0.4),
     "push_margin": (0.05, 0.2),
     "loss_share": (0.01, 0.05),
+    "positional_share": (0.8,),
 }
 """Thresholds that are changed one at a time, all others being the audit's own."""
 TRIED = (*TOGETHER, *ALONE)

@@ -32,8 +32,8 @@ UNTOLD: dict[str, frozenset[str]] = {
     "current-token": frozenset({"positional"}),
     "first-token": frozenset({"positional"}),
     "duplicate-token": frozenset({"current-token"}),
-    "anti-copying": frozenset({"copy-suppression"}),
-    "copy-suppression": frozenset({"anti-copying"}),
+    "anti-copying": frozenset({"copy-suppression", "prefix-matching"}),
+    "copy-suppression": frozenset({"anti-copying", "prefix-matching"}),
     "literal-previous": frozenset({"current-token"}),
     "skip-trigram": frozenset({"first-token", "unexplained"}),
     "random": frozenset({"first-token", "current-token", "positional", "copying", "copy-suppression", "idle"})
@@ -44,7 +44,8 @@ UNTOLD: dict[str, frozenset[str]] = {
 A previous-token head is positional in the word's plain sense. A head that looks further back than the sequence goes
 looks at the first position; one that looks for a copy of its token looks at itself where there is none, a skip-trigram
 head at token 0. What a model of induction predicts is what followed an earlier copy, so a head that lowers the one
-lowers the other. What random weights happen to do at the first token, by position, or to the loss, nobody set.
+lowers the other; and to lower it is one way not to raise it. What random weights happen to do at the first token, by
+position, or to the loss, nobody set.
 """
 
 BY_NOISE = frozenset({"virtual-head", "unexplained"})

@@ -7,9 +7,9 @@ import pytest
 
 from analyses import exits
 from analyses.calibration import __main__ as command
-from analyses.calibration.cases import audit_whole, rejudged
+from analyses.calibration.cases import audit_whole, cases_of, rejudged
 from analyses.calibration.choosing import Search, candidates, errors
-from analyses.calibration.draws import draw_models
+from analyses.calibration.draws import Draw, draw_models
 from analyses.calibration.models import build
 from analyses.calibration.pool import audit_all
 from analyses.calibration.readme import BEGIN, END, block, write_block
@@ -50,6 +50,14 @@ def test_every_induction_head_is_found_and_the_way_it_is_fed_is_named(cases):
     assert {case.truth.mechanism for case in made_so} == {"K-composition", "Q-composition", "smeared keys"}
     assert [case for case in made_so if not case.called("induction")] == []
     assert [(case.name, case.mechanism) for case in made_so if case.mechanism != case.truth.mechanism] == []
+
+
+def test_a_head_that_surely_matches_prefixes_is_called_so_while_it_is_undecided_whether_it_lowers_the_next_token():
+    draw = Draw(0, "no induction", "reporting", "literal_current", (), level=0.9, layers=1, seed=109)
+    head = cases_of(draw, (Criteria(),))[0][1]
+    assert (head.head, head.truth.told("prefix-matching"), head.easy) == ("L1H0", True, True)
+    assert head.called("prefix-matching")
+    assert "induction" not in head.given
 
 
 def test_verdicts_under_other_criteria_are_those_of_an_audit_with_them():
