@@ -95,7 +95,8 @@ def carried(found: InContext) -> tuple[Block, ...]:
     header = ("heads removed", "goes without the circuit", "interval", "stays with it alone", "interval")
     caption = (
         f"Shares of the gain of {shares.gain.mean:.3g} nats when the circuit's heads, or all others, are removed: "
-        "replaced by their mean over sequences and positions, or by what they write on another sequence."
+        "replaced by their mean over sequences and positions, or by what they write on another sequence (of the same "
+        "period, so that what they say of positions stays)."
     )
     blocks: list[Block] = [sentence(named), Table(header, tuple(rows), caption, (1, 3)), sentence(control(shares))]
     if any(each.lost.high > 1.05 for each in shares.by.values()):

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from interp import names
+from interp.ablation.losses import device_of
 from interp.errors import InputError
 from interp.heads.scores import HeadScores, head_scores
 from interp.lens.by_depth import lens_logits, residual_points
@@ -69,10 +70,10 @@ def lens_by_head(
     """
     if fresh is not None and fresh.shape != tokens.shape:
         raise InputError(f"fresh tokens must have the tokens' shape {list(tokens.shape)}, got {list(fresh.shape)}")
-    w = weights_of(model, fold=False)
+    w, device = weights_of(model, fold=False), device_of(model)
     points = residual_points(w)
     z_names = tuple(names.z_name(layer) for layer in range(w.n_layers))
-    found = seen(model, tokens, points, scored, z_names)
+    found = seen(model, tokens.to(device), points, scored, z_names)
     losses = torch.stack([_loss(found, x) for x in found.residual], dim=1)
     around = [(points.index(before_heads(w, i)), points.index(after_heads(points, i))) for i in range(w.n_layers)]
     before, after = (-torch.stack([losses[:, pair[side]] for pair in around], dim=1) for side in (0, 1))
@@ -82,7 +83,7 @@ def lens_by_head(
         for null, values in zip(nulls, (brought, alone), strict=True):
             null[OTHERS] = (values.sum(-1, keepdim=True) - values) / (w.n_heads - 1)
     if fresh is not None:
-        there = seen(model, fresh, points, scored, z_names)
+        there = seen(model, fresh.to(device), points, scored, z_names)
         for null, values in zip(nulls, _by_head(w, there, [pair[1] for pair in around]), strict=True):
             null[FRESH] = values
     own = -(found.final.gather(-1, found.target[..., None])[..., 0] * found.weight).sum(1)
