@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from analyses import exits
 from analyses.arguments import Common
 from analyses.parsing import interp_version
+from interp.labels import legible
 from interp.names import Head
 from toy_models.atomic import OutputError, reason
 
@@ -149,6 +151,17 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(each) for each in value]
     raise TypeError(f"{type(value).__name__} has no form in JSON: {value!r:.80}")
+
+
+def shell_word(text: str) -> str:
+    r"""A word as it can be typed into a shell: quoted, and `$'a\u202eb'` where a character of it cannot be seen."""
+    if legible(text) == text:
+        return shlex.quote(text)
+    escaped = "".join(
+        c if legible(c) == c and c not in "\\'" else f"\\U{ord(c):08x}" if ord(c) > 127 else f"\\x{ord(c):02x}"
+        for c in text
+    )
+    return f"$'{escaped}'"
 
 
 def png(figure: "Figure") -> bytes:

@@ -1,6 +1,5 @@
 """What every section of a report reads: the audit, the model it was of, and a sequence to look at."""
 
-import shlex
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +10,7 @@ from analyses.audit.result import AuditReport
 from analyses.criteria import Criteria
 from analyses.evidence import RANK, Verdict
 from analyses.loading import Subject
+from analyses.output import shell_word
 from analyses.paths.sample import Sample, random_sample, repeated_sample
 from analyses.paths.scores import ScoreParts, ScoreRuns, score_parts, score_runs
 from analyses.report.example import example_of
@@ -100,7 +100,7 @@ class Context:
     @property
     def command(self) -> str:
         """What to type to have the same report again."""
-        words = ["interp", "audit", shlex.quote(str(self.subject.path)), "--seed", str(self.report.seed)]
+        words = ["interp", "audit", shell_word(str(self.subject.path)), "--seed", str(self.report.seed)]
         for kind in self.report.skipped:
             words += ["--skip", kind]
         if self.report.plan is not None and not self.report.plan.everything:

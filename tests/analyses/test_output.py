@@ -4,6 +4,8 @@ import errno
 import json
 import math
 import os
+import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,8 @@ import torch
 
 from analyses import output
 from analyses.arguments import Heads
-from analyses.output import OutputError, deliver, strict_json, write_files
+from analyses.output import OutputError, deliver, shell_word, strict_json, write_files
+from interp.labels import legible
 from interp.names import Head
 
 
@@ -148,3 +151,18 @@ def test_with_json_stdout_is_the_file_and_the_rest_goes_to_stderr(tmp_path, caps
     assert out == (tmp_path / "heads.json").read_text()
     assert json.loads(out)["score"] is None
     assert err == f"wrote {tmp_path}/heads.png\nwrote {tmp_path}/heads.json\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["plain", "two words", "it's", 'a "b" $HOME `x` \\n', "a\u202eb", "l1\nl2\t'q' \\", "\x1b[31m é 🙂\u200b", ""],
+)
+def test_a_word_for_the_shell_is_read_back_by_one_and_shows_every_character(text):
+    word = shell_word(text)
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("there is no bash here")
+    environment = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"}
+    said = subprocess.run([bash, "-c", f"printf %s {word}"], capture_output=True, env=environment, check=True).stdout
+    assert said.decode() == text
+    assert legible(word) == word
