@@ -25,9 +25,13 @@ def test_the_stored_run_is_one_under_the_criteria_that_ship():
     results = load_results()
     assert results["seed"] == 0
     assert results["criteria"] == asdict(Criteria())
-    assert len(results["search"]["tried"]) == len(candidates())
     assert set(results["roles"]) == set(JUDGED)
     assert set(results["reliability"]) == set(CONFIDENCE)
+
+
+@whole
+def test_every_set_of_thresholds_was_tried():
+    assert len(load_results()["search"]["tried"]) == len(candidates())
 
 
 @whole
