@@ -30,7 +30,7 @@ class Reliability:
             return "no such verdict came up on models whose circuit is known"
         return (
             f"on models whose circuit is known, {self.right} of {self.cases} such verdicts were right "
-            f"({self.level:.0%} interval {self.low:.3f} to {self.high:.3f})"
+            f"({100 * self.level:g} % interval {self.low:.3f} to {self.high:.3f})"
         )
 
 

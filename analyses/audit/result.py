@@ -2,12 +2,13 @@
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
 import torch
 
+from analyses import reliability
 from analyses.audit.budget import Plan
 from analyses.audit.expectations import Expectation, Judgement, has_role, judge
 from analyses.audit.in_context import InContext
@@ -54,7 +55,11 @@ class AuditReport:
             "schema": "interp-audit",
             "schema_version": SCHEMA_VERSION,
             "subject": self.subject,
+            "contradictions": [
+                {"head": verdict.head, **asdict(each)} for verdict in self.verdicts for each in verdict.contradictions
+            ],
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
+            "reliability": reliability.to_dict(),
             "measurements": {
                 "heads": None if self.battery is None else self.battery.to_dict(),
                 "next_token_push": None if self.sources.behaviour is None else self.sources.behaviour.push.to_dict(),

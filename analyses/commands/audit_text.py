@@ -68,11 +68,15 @@ def row(report: AuditReport, verdict: Verdict) -> list[str]:
     if verdict.confidence is None:
         return [verdict.head, "none", "", "", "", "", lost, "", ""]
     claim = verdict.roles[0]
-    partners = [*by_channel(claim.feeders), *(f"by {each}" for each in by_channel(claim.readers))]
-    also = [named(other) + (" (contested)" if other.confidence == "contested" else "") for other in verdict.roles[1:]]
+    feeders, readers = ([f for c in verdict.roles for f in getattr(c, side)] for side in ("feeders", "readers"))
+    partners = [*by_channel(feeders), *(f"by {each}" for each in by_channel(readers))]
+    also = [
+        role_and_mechanism(other) + (" (contested)" if other.confidence == "contested" else "")
+        for other in verdict.roles[1:]
+    ]
     return [
         verdict.head,
-        named(claim),
+        role_and_mechanism(claim),
         verdict.confidence,
         " ".join(SIGNS[claim.status(kind)] for kind in KINDS),
         *(with_null(report, claim, kind) for kind in KINDS[:2]),
@@ -85,10 +89,11 @@ def row(report: AuditReport, verdict: Verdict) -> list[str]:
 def by_channel(partners: Sequence[Feeder]) -> list[str]:
     """ "L0H0, L0H3 (K)", then those of the next channel."""
     channels = dict.fromkeys(each.channel for each in partners)
-    return [f"{', '.join(each.head for each in partners if each.channel == c)} ({c})" for c in channels]
+    named = {c: dict.fromkeys(each.head for each in partners if each.channel == c) for c in channels}
+    return [f"{', '.join(heads)} ({channel})" for channel, heads in named.items()]
 
 
-def named(claim: Claim) -> str:
+def role_and_mechanism(claim: Claim) -> str:
     """ "induction (K)"."""
     return claim.role if claim.mechanism is None else f"{claim.role} ({SHORT[claim.mechanism]})"
 

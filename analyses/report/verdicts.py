@@ -77,7 +77,7 @@ def row(context: Context, verdict: Verdict) -> Row:
         confidence=verdict.confidence,
         confidence_meaning=reliability.meaning(verdict.confidence) if verdict.confidence else "",
         evidence=no_role(context, verdict) if leading is None else tuple(evidence_cell(leading, k) for k in KINDS),
-        fed_by="" if leading is None else partners(leading),
+        fed_by=partners(verdict.roles),
         summary=verdict.summary,
         disagreements=tuple(each.text for each in verdict.contradictions),
         claims=tuple(detail(claim) for claim in verdict.claims),
@@ -134,14 +134,15 @@ def short_name(name: str) -> str:
 
 def fed_by(feeders: Sequence[Feeder]) -> str:
     """ "L0H0 and L0H3 (K)"."""
-    by_channel = {channel: [f.head for f in feeders if f.channel == channel] for channel in ("K", "Q", "V")}
-    return "; ".join(f"{listed(heads)} ({channel})" for channel, heads in by_channel.items() if heads)
+    by_channel = {c: dict.fromkeys(f.head for f in feeders if f.channel == c) for c in ("K", "Q", "V")}
+    return "; ".join(f"{listed(list(heads))} ({channel})" for channel, heads in by_channel.items() if heads)
 
 
-def partners(claim: Claim) -> str:
-    """The heads it reads, and those that read it."""
-    readers = f"read by {fed_by(claim.readers)}" if claim.readers else ""
-    return "; ".join(filter(None, [fed_by(claim.feeders), readers]))
+def partners(roles: Sequence[Claim]) -> str:
+    """The heads it reads in any of its roles, and those that read it."""
+    readers = fed_by([reader for claim in roles for reader in claim.readers])
+    feeders = fed_by([feeder for claim in roles for feeder in claim.feeders])
+    return "; ".join(filter(None, [feeders, f"read by {readers}" if readers else ""]))
 
 
 def by_mechanism(claim: Claim) -> str:

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from analyses import reliability
 from analyses.audit import Criteria
-from analyses.commands.audit_text import HEADER, by_channel, named, text
+from analyses.commands.audit_text import HEADER, by_channel, role_and_mechanism, text
 from analyses.evidence import Claim, Evidence, Feeder, Measurement, Verdict
 from interp.names import Head
 
@@ -57,12 +58,13 @@ def test_a_row_names_the_mechanism_the_partners_and_the_other_roles(contested):
 
 def test_partners_are_listed_by_channel():
     assert by_channel([feeder("L0H0", "K"), feeder("L0H2", "Q"), feeder("L0H3", "K")]) == ["L0H0, L0H3 (K)", "L0H2 (Q)"]
-    assert named(claim("induction", mechanism="not identified")) == "induction (?)"
-    assert named(claim("copying")) == "copying"
+    assert role_and_mechanism(claim("induction", mechanism="not identified")) == "induction (?)"
+    assert role_and_mechanism(claim("copying")) == "copying"
 
 
 def test_json_has_every_role_and_the_contradictions(contested):
-    found = contested[0].to_dict()["verdicts"][1]
+    document = contested[0].to_dict()
+    found = document["verdicts"][1]
     assert [(each["role"], each["mechanism"], each["confidence"]) for each in found["roles"]] == [
         ("induction", "K-composition", "strong"),
         ("copying", None, "contested"),
@@ -70,6 +72,8 @@ def test_json_has_every_role_and_the_contradictions(contested):
     assert [(each["role"], each["kind"], each["measurement"]["value"]) for each in found["contradictions"]] == [
         ("copying", "causal", 0.25)
     ]
+    assert document["contradictions"] == [{"head": "L1H0", **found["contradictions"][0]}]
+    assert document["reliability"] == reliability.to_dict()
 
 
 def test_changed_criteria_are_said_with_their_defaults(induction_report):

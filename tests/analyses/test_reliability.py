@@ -23,7 +23,7 @@ def test_a_word_says_how_often_it_was_right_with_the_interval(tmp_path):
         "weak": Reliability(0, 0, 0.0, 1.0),
     }
     assert meaning("strong", path) == (
-        f"{CONFIDENCE['strong']}; on models whose circuit is known, 511 of 512 such verdicts were right (95% interval "
+        f"{CONFIDENCE['strong']}; on models whose circuit is known, 511 of 512 such verdicts were right (95 % interval "
         "0.989 to 1.000)"
     )
     assert meaning("weak", path).endswith("; no such verdict came up on models whose circuit is known")
