@@ -1,4 +1,4 @@
-"""Many models at once: processes of one thread each, a progress bar, and an end that Ctrl-C brings about at once."""
+"""Many models at once: processes of one thread each, a progress bar, and an orderly end on Ctrl-C."""
 
 import signal
 import sys
@@ -19,7 +19,7 @@ Task = tuple[Draw, tuple[Criteria, ...]]
 def audit_all(tasks: Sequence[Task], jobs: int, progress: bool = True) -> list[list[list[Case]]]:
     """`cases_of` every task, in order, in `jobs` processes; the outcome does not depend on how many.
 
-    An error in one task ends everything; so does Ctrl-C, which leaves no process behind.
+    An error in one task ends everything, and so does Ctrl-C, as soon as the models in hand are done; no process stays.
     """
     bar = tqdm(total=len(tasks), disable=not progress, unit="model", file=sys.stderr, smoothing=0.05)
     with bar:
