@@ -1,6 +1,7 @@
 """What the trained half found, for the terminal and for the README, both from results.json alone."""
 
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -86,18 +87,25 @@ def block(results: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             BEGIN,
-            "Trained models have no truth to compare with, so each verdict is held against brute force: the heads "
-            "named as induction heads (from `moderate` on) and their feeders are a circuit, which is taken out, kept "
-            "alone, and compared with other sets of as many heads (all of them up to 1,000, else 300 drawn ones), on "
-            "periods and seeds that the audit did not use and by resample ablation, which it does not use either. "
-            "*Gain*: loss on unpredictable minus loss on predictable tokens, above that of the best reader that only "
-            f"counts tokens. To do it again: `{results['command']} --jobs 2`.",
+            _wrapped(
+                "Trained models have no truth to compare with, so each verdict is held against brute force: the heads "
+                "named as induction heads (from `moderate` on) and their feeders are a circuit, which is taken out, "
+                "kept alone, and compared with other sets of as many heads (all of them up to 1,000, else 300 drawn "
+                "ones), on periods and seeds that the audit did not use and by resample ablation, which it does not "
+                "use either. *Gain*: loss on unpredictable minus loss on predictable tokens, above that of the best "
+                "reader that only "
+                f"counts tokens. To do it again: `{results['command']} --jobs 2`."
+            ),
             _markdown(("bar", "models that meet it (95 % interval, Clopper-Pearson)"), rows),
             _markdown(("of the models with a gain", "meet every bar"), groups),
-            summary(results) + unsaid,
+            _wrapped(summary(results) + unsaid),
             END,
         ]
     )
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 120, break_on_hyphens=False, break_long_words=False)
 
 
 def _markdown(header: tuple[str, ...], rows: list[tuple[str, str]]) -> str:
