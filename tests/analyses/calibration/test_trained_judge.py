@@ -14,8 +14,10 @@ from analyses.calibration.trained.named import Named, named_by
 from analyses.calibration.trained.rows import BARS, row_of
 from analyses.calibration.trained.unseen import audited_periods, order_free_gain, questions
 from analyses.evidence import Claim, Evidence, Measurement, Verdict
+from interp.ablation.losses import sequence_means
 from interp.errors import InputError
 from interp.heads import measure_heads
+from interp.hooks import intervene, record
 from interp.names import Head
 from toy_models import handmade
 from toy_models.config import TransformerConfig
@@ -111,16 +113,13 @@ def test_more_sets_than_can_be_tried_are_drawn_without_repetition(force):
 
 def test_resampled_heads_carry_what_another_sequence_says(force, made):
     """Removing the circuit by hand, z for z, gives the same gain."""
-    from interp.ablation.losses import sequence_means
-    from interp.hooks import intervene, record
-
     asked, names = questions(TASK), ("blocks.0.attn.hook_z", "blocks.1.attn.hook_z")
     intact = record(made, asked.tokens, names=list(names))
     source = {name: force.how.instead[layer] for layer, name in enumerate(names)}
     rows = [[bool((source[name][b] == intact[name][c]).all()) for c in range(8)] for b in range(8) for name in names]
     assert not any(rows[2 * b][b] and rows[2 * b + 1][b] for b in range(8)), "a sequence stands in for itself"
     edited = {name: intact[name].clone() for name in names}
-    for layer, name in enumerate(names):
+    for name in names:
         edited[name][:, :, 0] = source[name][:, :, 0]
     with intervene(made, edited):
         loss = sequence_means(made, asked.tokens, asked.masks)[:, 0]
