@@ -15,12 +15,12 @@ from analyses.calibration.trained.rows import BARS, row_of
 from analyses.calibration.trained.unseen import audited_periods, order_free_gain, questions
 from analyses.evidence import Claim, Evidence, Measurement, Verdict
 from interp.ablation.losses import sequence_means
-from interp.errors import InputError
 from interp.heads import measure_heads
 from interp.hooks import intervene, record
 from interp.names import Head
 from toy_models import handmade
 from toy_models.config import TransformerConfig
+from toy_models.errors import InputError
 from toy_models.handmade.variants import with_idle_heads
 from toy_models.task_config import RepeatedTokensConfig
 from toy_models.transformer import Transformer
