@@ -64,9 +64,12 @@ class SampledWeights(WeightEvidence):
         bos: int | None,
         heads: tuple[Head, ...],
     ):
-        super().__init__(weights, edges, criteria, generator, bos)
         self.heads = heads
-        self.copying = copying_of(weights, heads, generator)
+        super().__init__(weights, edges, criteria, generator, bos)
+
+    def scored_copying(self, weights: TransformerWeights, generator: torch.Generator) -> DiagonalScores:
+        """Of these heads; NaN for the others."""
+        return copying_of(weights, self.heads, generator)
 
     def reading(self, role: str, head: Head) -> tuple[Measurement, ...]:
         return super().reading(role, head) if head in self.heads else ()

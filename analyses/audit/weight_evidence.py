@@ -40,8 +40,12 @@ class WeightEvidence:
         bos: int | None,
     ):
         self.weights, self.criteria, self.edges = weights, criteria, edges
-        self.copying: DiagonalScores = copying_score(weights, generator)
+        self.copying: DiagonalScores = self.scored_copying(weights, generator)
         self.implied = implied(weights, bos)
+
+    def scored_copying(self, weights: TransformerWeights, generator: torch.Generator) -> DiagonalScores:
+        """Of every head, [layer head]."""
+        return copying_score(weights, generator)
 
     def reading(self, role: str, head: Head) -> tuple[Measurement, ...]:
         """For heads that read what followed: the OV circuit's sign, and a QK circuit that matches through feeders."""
