@@ -13,7 +13,7 @@ from toy_models.handmade.variants import (
     with_idle_heads,
 )
 
-SIZE = {"d_vocab": 12, "n_ctx": 26}
+SIZE = {"d_vocab": 10, "n_ctx": 22}
 
 
 def verdicts(model):
