@@ -28,7 +28,7 @@ def copy_suppression(size: Size) -> Handmade:
     known.add("K-matching", 1.0, FIRST, SECOND).add("token matching", 0.0, SECOND).add("token matching", 0.0, THIRD)
     score = 1 / math.sqrt(size.d_vocab)
     known.add_compositions(plan, {("K", (FIRST, SECOND)): score, ("Q", (SECOND, THIRD)): score})
-    through_feeders = {(FIRST,): 0.0, (FIRST, SECOND): 0.0, (SECOND, THIRD): 0.0, (FIRST, THIRD): 0.0}
+    through_feeders = {(FIRST,): 0.0, (FIRST, SECOND): 0.0, (FIRST, THIRD): 0.0}
     known.add_paths({**through_feeders, (SECOND,): size.gain, (THIRD,): -size.gain / 2})
     summary = "Induction by K-composition; a third layer attends to what it predicts, and halves its logit."
     return finish("copy_suppression", summary, plan, known, next_in_copy(repeated_tokens(size)), "K")
