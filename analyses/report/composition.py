@@ -66,7 +66,8 @@ def seen_on_tokens(context: Context) -> OnTokens:
 
 
 def written(on_tokens: OnTokens) -> dict[str, Any]:
-    return {f"{Head(*early)} -> {Head(*late)}.{kind}": each.to_dict() for (kind, early, late), each in on_tokens.items()}
+    named = {f"{Head(*early)} -> {Head(*late)}.{kind}": each for (kind, early, late), each in on_tokens.items()}
+    return {edge: each.to_dict() for edge, each in named.items()}
 
 
 def summary(found: Compositions) -> list[Block]:
