@@ -115,7 +115,7 @@ class Plan:
 
     @property
     def skip_predicted(self) -> tuple[Kind, ...]:
-        """The same of the role that asks what is predicted at each layer."""
+        """The same of the roles that take a pass for every head or layer: idle, and what is predicted early."""
         return () if self.everything else ("behaviour", "causal")
 
     def chosen(self, battery: HeadBattery) -> tuple[Head, ...] | None:

@@ -143,16 +143,17 @@ def _gather(
     with bar.stage("causal"):
         causal = Causal(model, weights, battery, criteria, generator, edges, chosen) if "causal" not in skip else None
     material = material_of(model, weights, battery, criteria, generator, bos, (*skip, *plan.skip_beside))
+    unpredicted = replace(material, skip=(*material.skip, *plan.skip_predicted))
     sources = Sources(
         behaviour=behaviour,
         weights=evidence,
         causal=causal,
         criteria=criteria,
         copying=Copying(material, behaviour, evidence),
-        suppression=Suppression(replace(material, skip=(*material.skip, *plan.skip_predicted)), evidence),
+        suppression=Suppression(unpredicted, evidence),
         placed=Placed(material),
         virtual=Virtual(material),
-        idle=Idle(material, causal if plan.everything else None),
+        idle=Idle(unpredicted, causal if plan.everything else None),
         readable=readable,
     )
     return sources, battery, chosen
