@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
@@ -66,7 +67,7 @@ class Virtual:
         own = [pair for pair in self.pairs if head in (pair.earlier, pair.later)]
         if not own:
             return None
-        best = max(own, key=lambda pair: pair.moved.mean)
+        best = max(own, key=lambda pair: min(pair.moved.mean, pair.effect.mean))
         found: dict[Any, Found] = {"causal": self._causal(best)}
         if "behaviour" not in self.material.skip:
             found["behaviour"] = self._behaviour(best)
@@ -116,8 +117,9 @@ class Virtual:
             return None
         draws = resample(len(nats), self.material.generator, self.material.criteria.interval_level)
         effect = draws.ratio(nats[:, None], removed)[0]
-        whole = variation(intact.written[later.layer][:, :, later.index])
-        moved = 1 - variation(rest) / whole.clamp_min(torch.finfo(whole.dtype).tiny)
+        W_O = intact.weights.W_O[later]
+        whole = variation(intact.written[later.layer][:, :, later.index], W_O)
+        moved = 1 - variation(rest, W_O) / whole.clamp_min(torch.finfo(whole.dtype).tiny)
         pattern = self._combined(earlier, later)
         return Pair(earlier, later, effect, intact.estimate(nats), intact.estimate(moved.cpu().double()), pattern)
 
@@ -214,7 +216,9 @@ class Virtual:
         return tuple(chain)
 
     def _moves(self, pair: Pair) -> bool:
-        return above(pair.moved, self.material.criteria.value_share) is True
+        """Whether surely enough of what the later head writes goes with the earlier one, and of its effect."""
+        least = self.material.criteria.value_share
+        return above(pair.moved, least) is True and above(pair.effect, least) is True
 
     def _partner(self, head: Head, pair: Pair) -> Feeder:
         causal = replace(self._causal(pair)[0], holds=above(pair.effect, self.material.criteria.value_share))
@@ -222,6 +226,7 @@ class Virtual:
         return Feeder(str(head), "V", causal, weights, None if weights is None else weights.holds)
 
 
-def variation(z: Float[Tensor, "batch pos d_head"]) -> Float[Tensor, " batch"]:
-    """Mean squared distance from the mean over sequences and positions."""
-    return (z - z.mean((0, 1))).square().sum(-1).mean(-1)
+def variation(z: Float[Tensor, "batch pos d_head"], W_O: Float[Tensor, "d_head d_model"]) -> Float[Tensor, " batch"]:
+    """Mean squared distance of what a head writes, z W_O, from its mean over sequences and positions."""
+    written = einsum(z - z.mean((0, 1)), W_O, "batch pos d, d m -> batch pos m")
+    return written.square().sum(-1).mean(-1)
