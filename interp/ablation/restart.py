@@ -66,13 +66,15 @@ def outputs_of_blocks(model: nn.Module, layers: Iterable[int]) -> Iterator[dict[
 def starting_at(model: nn.Module, layer: int, output: Any) -> Iterator[None]:
     """While the block runs, the layers before `layer` compute nothing and hand on `output`; None: all compute."""
     skipped = [] if output is None else blocks_of(model)[:layer]
+    own = [(vars(block), vars(block).get("forward")) for block in skipped]  # some libraries wrap single modules so
     try:
         for block in skipped:
             vars(block)["forward"] = lambda *args, **kwargs: output  # hides the class's; bridges redirect setattr
         yield
     finally:
-        for block in skipped:
-            vars(block).pop("forward", None)
+        for attributes, forward in own:
+            attributes.pop("forward", None)
+            attributes.update({} if forward is None else {"forward": forward})
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:

@@ -80,6 +80,24 @@ def test_skipped_layers_do_not_run_and_come_back(case):
         handle.remove()
 
 
+def test_a_block_that_has_a_forward_of_its_own_keeps_it(case):
+    model, tokens, _ = case
+    block, logits, ran = model.blocks[0], model(tokens), []
+    usual = block.forward
+
+    def own(*args):
+        ran.append(0)
+        return usual(*args)
+
+    block.forward = own
+    try:
+        with starting_at(model, 1, torch.zeros(5, 8, 8)):
+            assert not torch.equal(model(tokens), logits) and ran == []
+        assert torch.equal(model(tokens), logits) and ran == [0]
+    finally:
+        del block.forward
+
+
 def test_losses_of_long_vocabularies_in_pieces_are_those_of_the_whole(case, monkeypatch):
     model, tokens, _ = case
     logits = model(tokens).detach()
