@@ -54,6 +54,8 @@ class Criteria:
     feed_drop: float = 0.3
     feed_rest: float = 0.1
     feed_least: float = 0.05
+    circuit_lost: float = 0.9
+    circuit_kept: float = 0.8
     interval_level: float = 0.95
     expect_confidence: Confidence = "moderate"
 
@@ -133,6 +135,11 @@ SOURCES: dict[str, str] = {
         "heads taken out of the input; more are named until they do"
     ),
     "feed_least": "ours: share of the prefix matching that a feeder must bring, for it to be named only beside others",
+    "circuit_lost": (
+        "ours: without the heads that are named in induction and their feeders, this share of what the model gains "
+        "from the order of tokens must be gone, with the whole interval, or the audit says that it has a doubt"
+    ),
+    "circuit_kept": "ours: with these heads alone this share must be left, with the whole interval, or it says so",
     "interval_level": "the usual 95 %",
     "expect_confidence": "ours: from which confidence on a head counts for --expect",
 }

@@ -1,6 +1,6 @@
 """What heads do on tokens, as evidence: attention where the role says, beyond its nulls, and the token it raises."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 
@@ -66,8 +66,9 @@ class Behaviour:
         at_periods = Measurement(
             f"prefix matching at the worst of the periods {', '.join(map(str, sorted(others)))} (period {period})",
             lowest.mean,
-            f"at least {c.period_mass:g} at every period, with its whole interval",
-            every(above(estimate, c.period_mass) for estimate in others.values()),
+            f"at least {c.period_mass:g} at every period, with its whole interval; undecided if at two or more and at "
+            "least half of them",
+            at_every(above(estimate, c.period_mass) for estimate in others.values()),
             self.battery["prefix_matching"].unit,
             lowest.low,
             lowest.high,
@@ -124,6 +125,16 @@ class Behaviour:
             float(scores.nulls[SHUFFLED][head]),
             informs,
         )
+
+
+def at_every(reached: Iterable[bool | None]) -> bool | None:
+    """Whether all periods are; undecided where a head that follows tokens stops somewhere, as on long blocks.
+
+    A head that looks a fixed distance back scores at one period, or at few that divide it.
+    """
+    found = list(reached)
+    some_do = found.count(True) >= 2 and 2 * found.count(True) >= len(found)
+    return None if False in found and some_do else every(found)
 
 
 def behaviour_evidence(measurements: tuple[Measurement, ...]) -> Evidence:

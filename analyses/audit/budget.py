@@ -93,7 +93,9 @@ class Plan:
         return f"Not everything was measured, {budget}{seconds}: {'; '.join(self.left_out)}."
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "everything": self.everything, "left_out": list(self.left_out)}
+        """For JSON; without the times where nothing depended on them, so that two audits give the same file."""
+        values = asdict(replace(self, estimated=None) if self.everything else self)
+        return {**values, "everything": self.everything, "left_out": list(self.left_out)}
 
     @classmethod
     def from_dict(cls, values: Any) -> "Plan":

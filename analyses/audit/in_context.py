@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from analyses.audit.completeness import Completeness, completeness
 from analyses.audit.development import Development, measure_development
 from analyses.criteria import Criteria
 from analyses.evidence import RANK, Verdict
@@ -73,6 +74,8 @@ class InContext:
     carried: Carried | None
     reason: str
     """Why there is no `carried`."""
+    completeness: Completeness | None
+    """Whether the circuit accounts for the gain; None where causal evidence was left out."""
     development: Development
     text: str
     predictable: Tensor = field(repr=False)
@@ -105,6 +108,7 @@ class InContext:
             "circuit": self.circuit.to_dict(),
             "carried": None if self.carried is None else self.carried.to_dict(),
             "reason": self.reason,
+            "completeness": None if self.completeness is None else self.completeness.to_dict(),
             "development": self.development.to_dict(),
         }
 
@@ -138,19 +142,21 @@ def measure_in_context(
     if not reason:
         most = sets_for(model, battery) if most_sets is None else most_sets
         carried = carried_share(model, circuit.heads, tokens, predictable, generator, most=most, level=level)
+    gain = bootstrap_interval(losses.gain(predictable), generator, level)
     return InContext(
         losses=losses,
         fresh=fresh,
         readers=readers,
         score=in_context_score(losses, generator, level=level),
         fresh_score=in_context_score(fresh, generator, level=level),
-        gain=bootstrap_interval(losses.gain(predictable), generator, level),
+        gain=gain,
         fresh_gain=bootstrap_interval(fresh.gain(predictable), generator, level),
         best_gain=best,
         order_free_gain=counting,
         circuit=circuit,
         carried=carried,
         reason=reason,
+        completeness=completeness(gain, counting, best, str(circuit), carried, criteria) if causal else None,
         development=measure_development(run, model, tokens, generator, level, causal),
         text=f"{len(tokens)} sequences: {battery.protocol.text}",
         predictable=predictable[0],

@@ -49,6 +49,12 @@ class AuditReport:
         level = confidence or self.criteria.expect_confidence
         return [judge(self.verdicts, expectation, level) for expectation in expectations]
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Where the named heads do not account for what the model gains from order, in sentences."""
+        found = None if self.in_context is None else self.in_context.completeness
+        return () if found is None else found.doubts
+
     def to_dict(self) -> dict[str, Any]:
         """report.json: every number, the criteria, seeds, the model's hash and the versions it was made with."""
         return {
@@ -58,6 +64,7 @@ class AuditReport:
             "contradictions": [
                 {"head": verdict.head, **asdict(each)} for verdict in self.verdicts for each in verdict.contradictions
             ],
+            "doubts": list(self.doubts),
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
             "reliability": reliability.to_dict(),
             "measurements": {

@@ -21,8 +21,8 @@ def gained(found: InContext) -> str:
     if found.readers is not None:
         counting = f"; by counting alone {signed(found.reader_score(found.readers.order_free))}"
     return (
-        f"token {found.score.late + 1} costs {shown(found.score.score)} nats against token {found.score.early + 1} "
-        f"(on fresh tokens {shown(found.fresh_score.score)}{counting})."
+        f"the loss at token {found.score.late + 1} less that at token {found.score.early + 1} is "
+        f"{shown(found.score.score)} nats (on fresh tokens {shown(found.fresh_score.score)}{counting})."
     )
 
 

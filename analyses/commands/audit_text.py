@@ -28,7 +28,8 @@ HEADER = (
 
 def text(report: AuditReport, subject: Subject, judgements: Sequence[Judgement]) -> str:
     """Disagreements, the verdict table, what its columns are, the notes and the expectations."""
-    parts = [paragraph(subject.describe()), *disagreements(report), *verdict_table(report), legend(report)]
+    parts = [paragraph(subject.describe()), *disagreements(report), *doubts(report)]
+    parts += [*verdict_table(report), legend(report)]
     parts += context_lines(report.in_context, report.sources.readable)
     notes = [f"{v.head}: {note}." for v in report.verdicts for c in v.claims[:1] for note in c.notes]
     parts += [paragraph(note, 2) for note in notes]
@@ -60,6 +61,11 @@ def disagreements(report: AuditReport) -> list[str]:
         for each in verdict.contradictions
     ]
     return ["\n".join(["Disagreements", *lines])] if lines else []
+
+
+def doubts(report: AuditReport) -> list[str]:
+    """Where the named heads do not account for what the model gains from order."""
+    return ["\n".join(["Doubts", *(paragraph(f"{doubt}.", 2) for doubt in report.doubts)])] if report.doubts else []
 
 
 def row(report: AuditReport, verdict: Verdict) -> list[str]:

@@ -25,7 +25,8 @@ def section(context: Context) -> Section:
     found = context.report.in_context
     blocks: tuple[Block, ...] = (Caution(NOT_MEASURED),)
     if found is not None:
-        blocks = (curve(found), figures(found), *carried(found), *formed(found.development, context))
+        doubts = tuple(Caution(f"{doubt[0].upper()}{doubt[1:]}.") for doubt in context.report.doubts)
+        blocks = (*doubts, curve(found), figures(found), *carried(found), *formed(found.development, context))
     return Section(
         "in-context",
         "In-context learning",
@@ -92,6 +93,12 @@ def carried(found: InContext) -> tuple[Block, ...]:
         (f"by {to}", *cells(each.lost), *cells(each.kept)) for to, each in shares.by.items()
     ]
     rows += others_rows(shares.others)
+    beyond = found.completeness
+    if beyond is not None:
+        rows += [
+            (f"by {to}, of the gain above counting alone", *cells(beyond.lost[to]), *cells(beyond.kept[to]))
+            for to in beyond.lost
+        ]
     header = ("heads removed", "goes without the circuit", "interval", "stays with it alone", "interval")
     caption = (
         f"Shares of the gain of {shares.gain.mean:.3g} nats when the circuit's heads, or all others, are removed: "

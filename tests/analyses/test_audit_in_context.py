@@ -183,7 +183,7 @@ def test_of_many_checkpoints_so_many_are_taken_first_and_last_among_them(tmp_pat
 def test_terminal_says_what_is_gained_and_which_share_the_circuit_carries(handmade_audits, untrained_audit):
     report = handmade_audits["induction_k"]
     text = " ".join(" ".join(context_lines(report.in_context, report.sources.readable)).split())
-    assert "token 32 costs -6.71 [-6.71, -6.71] nats against token 3" in text
+    assert "the loss at token 32 less that at token 3 is -6.71 [-6.71, -6.71] nats" in text
     assert "by counting alone -1.95" in text
     assert "without L0H0, L1H0: 1.00 [1.00, 1.00]; stays, with them alone: 1.00 [1.00, 1.00]; removed by mean" in text
     assert "Readable: the right token, by the logit lens: after layer 1, brought by L1H0." in text

@@ -2,8 +2,11 @@
 
 import re
 
+import pytest
+
 from analyses import cli
 from analyses.audit import audit
+from analyses.audit.behaviour import at_every
 from toy_models.handmade import make
 
 pytest_plugins = ("tests.command_line",)
@@ -41,3 +44,19 @@ def test_the_overview_of_commands_has_no_gaps_inside_its_lines(capsys):
     said = [line[len(line) - len(line.lstrip()) :] for line in capsys.readouterr().out.splitlines()]
     texts = [re.sub(r"^[a-z]+ {2,}", "", line) for line in said]
     assert [text for text in texts if "  " in text] == []
+
+
+@pytest.mark.parametrize(
+    ("reached", "holds"),
+    [
+        ([True, True, True], True),
+        ([True, None, True], None),
+        ([True, True, False], None),
+        ([True, False, False], False),
+        ([True, False], False),
+        ([True, True, False, False, False], False),
+        ([False, False, False], False),
+    ],
+)
+def test_prefix_matching_at_some_periods_only_is_undecided_from_two_and_half_of_them_on(reached, holds):
+    assert at_every(reached) is holds

@@ -16,7 +16,8 @@ class Named:
 
     `redundant`: heads marked as replaceable: an induction head that only the removal of its like shows to matter, and a
     feeder that is named since it would be enough alone, not since its removal costs or it is one of the fewest that are
-    enough. `doubts`: weak, contested or undecided claims of induction, feeders on which weights and ablation disagree.
+    enough. `doubts`: what the audit says where its circuit does not account for the gain; weak, contested or undecided
+    claims of induction; and feeders on which weights and ablation disagree.
     """
 
     induction: tuple[Head, ...]
@@ -42,7 +43,8 @@ def named_by(report: AuditReport) -> Named:
     shared = {
         head for head in feeders if not any(_needs(report, reader, claim, head) for reader, claim in sure.items())
     }
-    doubts = [doubt for head, claim in claims.items() for doubt in _doubts(head, claim, head in sure)]
+    doubts = [*report.doubts]
+    doubts += [doubt for head, claim in claims.items() for doubt in _doubts(head, claim, head in sure)]
     return Named(
         tuple(sorted(sure)),
         tuple(sorted(feeders)),

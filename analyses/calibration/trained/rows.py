@@ -87,7 +87,7 @@ class Row:
 def judge(case: Case, model: nn.Module) -> Row:
     """The case's model audited and held against brute force."""
     task = case.run.task
-    report = audit(model, bos=0 if task.bos else None, context=False, budget=MINUTES)
+    report = audit(model, bos=0 if task.bos else None, budget=MINUTES)
     return row_of(case, named_by(report), BruteForce(model, questions(task)))
 
 

@@ -18,8 +18,8 @@ GROUPS: dict[str, Callable[[dict[str, Any]], str]] = {
 def totals(rows: Rows) -> dict[str, Any]:
     """Shares with exact intervals (Clopper-Pearson), from the rows of results.json.
 
-    `agree`: models that meet all of their bars. `said`: of those that do not, how many have a weak, contested or
-    undecided claim of induction or a feeder that weights and ablation disagree on; `unsaid` are the others by name.
+    `agree`: models that meet all of their bars. `said`: of those that do not, how many have a doubt of the
+    audit's own beside them (see `named.Named`); `unsaid` are the others by name.
     """
     gaining = [row for row in rows if row["has_gain"]]
     missed = [row for row in rows if not row["agrees"]]
