@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from analyses.audit.budget import Plan
-from analyses.audit.matching import Edge
+from analyses.audit.matching import CHANNELS, Edge
 from analyses.audit.mechanism import Way
 from analyses.audit.weight_evidence import WeightEvidence
 from analyses.criteria import Criteria
@@ -78,7 +78,20 @@ class SampledWeights(WeightEvidence):
         return super().copies(head, rises) if head in self.heads else ()
 
     def matched(self, head: Head) -> dict[Way, bool]:
-        return super().matched(head) if head in self.heads else {}
+        """Ways through earlier heads that were not tried cannot be excluded."""
+        if head not in self.heads:
+            return {}
+        return super().matched(head) | (dict.fromkeys(CHANNELS, True) if self.untried(head) else {})
+
+    def untried(self, head: Head) -> int:
+        """Earlier heads through which its QK circuit was not read."""
+        return head.layer * self.weights.n_heads - len({edge.earlier for edge in self.edges.get(head, ())})
+
+    def _matching(self, head: Head) -> Measurement:
+        found, untried = super()._matching(head), self.untried(head)
+        if found.holds is not False or not untried:
+            return found
+        return replace(found, holds=None, rule=f"{found.rule}; else undecided: {untried} others were not tried")
 
 
 def weight_evidence(
