@@ -16,6 +16,7 @@ from analyses.audit import audit
 from analyses.criteria import ROLES, SOURCES
 from analyses.evidence import CONFIDENCE
 from analyses.loading import load_subject
+from analyses.reliability import meaning
 from analyses.report import report_files, write_report
 from analyses.report.numbers import shown
 from analyses.report.write import SECTIONS
@@ -105,9 +106,9 @@ def test_nulls_intervals_and_rules_stand_beside_the_deciding_number(induction_re
 
 def test_confidence_words_say_what_they_mean_on_hover_and_in_the_legend(induction_report):
     badges = induction_report.all("abbr", "badge")
-    assert {badge.attributes["title"] for badge in badges if badge.text == "strong"} == {CONFIDENCE["strong"]}
+    assert {badge.attributes["title"] for badge in badges if badge.text == "strong"} == {meaning("strong")}
     legend = induction_report.all("dl", "legend")[0].text
-    assert all(meaning in legend for meaning in CONFIDENCE.values())
+    assert all(text in legend for text in CONFIDENCE.values())
 
 
 def test_every_criterion_stands_with_its_value_and_source_and_every_role_with_its_meaning(induction_report):
