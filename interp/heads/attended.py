@@ -1,15 +1,14 @@
 """Does a head raise what it attends to, wherever that is? In nats, on any tokens."""
 
-from collections.abc import Callable
-
 import torch
 from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from interp.heads.patterned import with_patterns
 from interp.heads.scores import HeadScores, head_scores
 from interp.hooks import record
-from interp.names import pattern_name, scale_name, z_name
+from interp.names import scale_name, z_name
 from interp.weights import TransformerWeights
 
 SHUFFLED = "shuffled pattern"
@@ -35,27 +34,14 @@ def attended_push(
     """
     tokens = tokens.to(weights.device)
     directions = (weights.W_U - weights.W_U.mean(1, keepdim=True)).T[tokens]  # batch pos d_model
-    patterns: dict[int, Tensor] = {}
-
-    def keep(layer: int) -> Callable[[Tensor], Tensor]:
-        def reduce(pattern: Tensor) -> Tensor:
-            patterns[layer] = pattern
-            return pattern[:0]
-
-        return reduce
-
-    def read(layer: int) -> Callable[[Tensor], Tensor]:
-        def reduce(z: Tensor) -> Tensor:
-            return _by_query(patterns.pop(layer), z, weights.W_O[layer], directions)
-
-        return reduce
-
-    layers = range(weights.n_layers)
-    reductions = {pattern_name(layer): keep(layer) for layer in layers}
-    reductions |= {z_name(layer): read(layer) for layer in layers}
+    reductions = with_patterns(
+        weights.n_layers, lambda layer, pattern, z: _by_query(pattern, z, weights.W_O[layer], directions)
+    )
     scale = [] if weights.normalization == "none" else [scale_name(None)]
     found = record(model, tokens, names=[*reductions, *scale], reduce=reductions)
-    values = torch.stack([found[z_name(layer)] for layer in layers], dim=2)  # which batch layer head query
+    values = torch.stack(
+        [found[z_name(layer)] for layer in range(weights.n_layers)], dim=2
+    )  # which batch layer head query
     if scale:
         values = values / found[scale[0]].squeeze(-1)[:, None, None]
     attended, shuffled = values[..., 1:].mean(-1).cpu()

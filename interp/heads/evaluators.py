@@ -1,6 +1,5 @@
 """Olsson et al.'s copying evaluator: does a head raise the logits of the tokens that it attends to?"""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +9,9 @@ from torch import Tensor, nn
 
 from interp.finite import require_finite
 from interp.heads.at_once import parts
+from interp.heads.patterned import with_patterns
 from interp.hooks import record
-from interp.names import pattern_name, scale_name, z_name
+from interp.names import scale_name, z_name
 from interp.weights import TransformerWeights
 
 
@@ -98,29 +98,16 @@ def copying_samples(
 
 def _samples(model: nn.Module, w: TransformerWeights, tokens: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
     directions = directions_of(w.W_U, tokens)
-    patterns: dict[int, Tensor] = {}
 
-    def keep(layer: int) -> Callable[[Tensor], Tensor]:
-        def reduce(pattern: Tensor) -> Tensor:
-            patterns[layer] = pattern
-            return pattern[:0]
+    def read(layer: int, pattern: Tensor, z: Tensor) -> Tensor:
+        written = einsum(z, w.W_O[layer], "batch pos head d, head d m -> batch pos head m")
+        r = raised_along(pattern, written, directions, tokens)
+        return torch.stack([r.attended, r.everything, r.shuffled])
 
-        return reduce
-
-    def read(layer: int) -> Callable[[Tensor], Tensor]:
-        def reduce(z: Tensor) -> Tensor:
-            written = einsum(z, w.W_O[layer], "batch pos head d, head d m -> batch pos head m")
-            r = raised_along(patterns.pop(layer), written, directions, tokens)
-            return torch.stack([r.attended, r.everything, r.shuffled])
-
-        return reduce
-
-    layers = range(w.n_layers)
-    reductions = {pattern_name(layer): keep(layer) for layer in layers}
-    reductions |= {z_name(layer): read(layer) for layer in layers}
+    reductions = with_patterns(w.n_layers, read)
     scale = [] if w.normalization == "none" else [scale_name(None)]
     found = record(model, tokens, names=[*reductions, *scale], reduce=reductions)
-    attended, everything, shuffled = torch.stack([found[z_name(layer)] for layer in layers], dim=2)
+    attended, everything, shuffled = torch.stack([found[z_name(layer)] for layer in range(w.n_layers)], dim=2)
     counted = queries.to(attended)
     if scale:
         counted = counted / found[scale[0]].squeeze(-1)
