@@ -7,6 +7,7 @@ from analyses.criteria import Criteria
 from interp.in_context import Carried
 from interp.stats import Estimate
 
+KEPT = "stays"
 LEAST_SHARE = 0.1
 """A model gains from order if it gains more than this share of what can be gained above counting."""
 
@@ -15,18 +16,23 @@ LEAST_SHARE = 0.1
 class Completeness:
     """What goes without the named heads, and stays with them alone, of the gain above that of counting tokens.
 
-    `lost` and `kept` are by what stands in for removed heads; empty where nothing was gained or removed. Each of the
-    `doubts` is a sentence; there is none if the whole intervals reach the criteria.
+    Removed heads are replaced by their mean output; None where nothing was gained or removed. Each of the `doubts` is a
+    sentence; there is none if the whole intervals reach the criteria.
     """
 
     gained: float
     """Gain from order: loss on unpredictable minus predictable tokens, less that of the best counting reader; nats."""
-    lost: dict[str, Estimate]
-    kept: dict[str, Estimate]
-    doubts: tuple[str, ...]
+    lost: Estimate | None = None
+    kept: Estimate | None = None
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def keeps_enough(self) -> bool:
+        """Whether nothing is missing from the circuit, as far as was measured."""
+        return not any(KEPT in doubt for doubt in self.doubts)
 
     def to_dict(self) -> dict[str, Any]:
-        shares = {name: {to: e.to_dict() for to, e in getattr(self, name).items()} for name in ("lost", "kept")}
+        shares = {name: e and e.to_dict() for name, e in (("lost", self.lost), ("kept", self.kept))}
         return {"gained_from_order": self.gained, **shares, "doubts": list(self.doubts)}
 
 
@@ -41,33 +47,29 @@ def completeness(
     c = max(0.0, counting or 0.0)
     gained = gain.mean - c
     if gain.low <= c or (best is not None and gained < LEAST_SHARE * (best - c)):
-        return Completeness(gained, {}, {}, ())
+        return Completeness(gained)
     if not named:
         doubt = f"the model gains {gained:.2f} nats from the order of tokens, and no head is named that does it"
-        return Completeness(gained, {}, {}, (doubt,))
-    by = {} if carried is None else carried.by
-    scale = gain.mean / gained
-    lost = {to: _moved(shares.lost, scale, 0.0) for to, shares in by.items()}
-    kept = {to: _moved(shares.kept, scale, -c / gained) for to, shares in by.items()}
-    return Completeness(gained, lost, kept, tuple(_doubts(named, lost, kept, criteria)))
+        return Completeness(gained, doubts=(doubt,))
+    if carried is None or not carried.by:
+        return Completeness(gained)
+    scale, shares = gain.mean / gained, carried.by["mean"]
+    lost, kept = _moved(shares.lost, scale, 0.0), _moved(shares.kept, scale, -c / gained)
+    said = (
+        _doubt(lost, criteria.circuit_lost, f"without {named}", "goes"),
+        _doubt(kept, criteria.circuit_kept, f"with {named} alone", KEPT),
+    )
+    return Completeness(gained, lost, kept, tuple(doubt for doubt in said if doubt))
+
+
+def _doubt(share: Estimate, least: float, which: str, becomes: str) -> str:
+    """Empty where the whole interval reaches what is asked for."""
+    if share.low >= least:
+        return ""
+    shown = f"{share.mean:.2f} [{share.low:.2f}, {share.high:.2f}]"
+    return f"{which}, {shown} of what the model gains from order {becomes}, not surely {least:g}"
 
 
 def _moved(share: Estimate, scale: float, shift: float) -> Estimate:
     mean, low, high = (scale * value + shift for value in (share.mean, share.low, share.high))
     return Estimate(mean, low, high, share.n, share.level, share.method)
-
-
-def _doubts(named: str, lost: dict[str, Estimate], kept: dict[str, Estimate], criteria: Criteria) -> list[str]:
-    parts = (
-        (lost, criteria.circuit_lost, f"without {named} {{}} of what is gained from order goes"),
-        (kept, criteria.circuit_kept, f"with {named} alone {{}} of what is gained from order stays"),
-    )
-    said = []
-    for shares, least, text in parts:
-        if not shares:
-            continue
-        to, lowest = min(shares.items(), key=lambda item: item[1].low)
-        if not lowest.low >= least:
-            shown = f"{lowest.mean:.2f} [{lowest.low:.2f}, {lowest.high:.2f}]"
-            said.append(f"{text.format(shown)}, not surely {least:g} (removed by {to}): other heads take part")
-    return said

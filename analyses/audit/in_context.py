@@ -19,10 +19,12 @@ from interp.in_context import (
     InContextScore,
     PositionLosses,
     ReaderLosses,
+    Support,
     carried_share,
     in_context_score,
     loss_by_position,
     reader_losses,
+    supporting_heads,
 )
 from interp.names import Head
 from interp.stats import Estimate, bootstrap_interval
@@ -76,9 +78,22 @@ class InContext:
     """Why there is no `carried`."""
     completeness: Completeness | None
     """Whether the circuit accounts for the gain; None where causal evidence was left out."""
+    support: Support | None
+    """Heads that the circuit needs beside it, looked for where too little stays with it alone."""
     development: Development
     text: str
     predictable: Tensor = field(repr=False)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Where the circuit does not account for what is gained from order, and which heads take part beside it."""
+        said = () if self.completeness is None else self.completeness.doubts
+        if self.support is None:
+            return said
+        heads, kept = ", ".join(map(str, self.support.heads)), self.support.kept
+        take = "takes" if len(self.support.heads) == 1 else "take"
+        stays = f"{kept.mean:.2f} [{kept.low:.2f}, {kept.high:.2f}] of it stays"
+        return (*said, f"{heads} {take} part beside them: heads were added one by one until {stays}")
 
     def reader_score(self, losses: Tensor) -> float:
         """The in-context score of a reader with these losses by position."""
@@ -109,6 +124,7 @@ class InContext:
             "carried": None if self.carried is None else self.carried.to_dict(),
             "reason": self.reason,
             "completeness": None if self.completeness is None else self.completeness.to_dict(),
+            "support": None if self.support is None else self.support.to_dict(),
             "development": self.development.to_dict(),
         }
 
@@ -143,6 +159,13 @@ def measure_in_context(
         most = sets_for(model, battery) if most_sets is None else most_sets
         carried = carried_share(model, circuit.heads, tokens, predictable, generator, most=most, level=level)
     gain = bootstrap_interval(losses.gain(predictable), generator, level)
+    complete = completeness(gain, counting, best, str(circuit), carried, criteria) if causal else None
+    support = None
+    if complete is not None and not complete.keeps_enough and sets_for(model, battery):
+        least, floor = criteria.circuit_kept, max(0.0, counting or 0.0)
+        support = supporting_heads(
+            model, circuit.heads, tokens, predictable, generator, counting=floor, least=least, level=level
+        )
     return InContext(
         losses=losses,
         fresh=fresh,
@@ -156,7 +179,8 @@ def measure_in_context(
         circuit=circuit,
         carried=carried,
         reason=reason,
-        completeness=completeness(gain, counting, best, str(circuit), carried, criteria) if causal else None,
+        completeness=complete,
+        support=support,
         development=measure_development(run, model, tokens, generator, level, causal),
         text=f"{len(tokens)} sequences: {battery.protocol.text}",
         predictable=predictable[0],

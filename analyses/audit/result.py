@@ -52,8 +52,7 @@ class AuditReport:
     @property
     def doubts(self) -> tuple[str, ...]:
         """Where the named heads do not account for what the model gains from order, in sentences."""
-        found = None if self.in_context is None else self.in_context.completeness
-        return () if found is None else found.doubts
+        return () if self.in_context is None else self.in_context.doubts
 
     def to_dict(self) -> dict[str, Any]:
         """report.json: every number, the criteria, seeds, the model's hash and the versions it was made with."""

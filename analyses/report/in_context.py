@@ -94,11 +94,8 @@ def carried(found: InContext) -> tuple[Block, ...]:
     ]
     rows += others_rows(shares.others)
     beyond = found.completeness
-    if beyond is not None:
-        rows += [
-            (f"by {to}, of the gain above counting alone", *cells(beyond.lost[to]), *cells(beyond.kept[to]))
-            for to in beyond.lost
-        ]
+    if beyond is not None and beyond.lost is not None and beyond.kept is not None:
+        rows.append(("by mean, of the gain above counting alone", *cells(beyond.lost), *cells(beyond.kept)))
     header = ("heads removed", "goes without the circuit", "interval", "stays with it alone", "interval")
     caption = (
         f"Shares of the gain of {shares.gain.mean:.3g} nats when the circuit's heads, or all others, are removed: "

@@ -5,6 +5,7 @@ from interp.in_context.phase import PhaseChange, phase_change
 from interp.in_context.positions import PositionLosses, loss_by_position
 from interp.in_context.readers import ReaderLosses, reader_losses
 from interp.in_context.score import InContextScore, in_context_score, score_positions
+from interp.in_context.support import Support, supporting_heads
 from interp.in_context.vectors import BeforeAfter, Trajectory, before_after, trajectory, undone_by
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "PositionLosses",
     "ReaderLosses",
     "Shares",
+    "Support",
     "Trajectory",
     "before_after",
     "carried_share",
@@ -24,6 +26,7 @@ __all__ = [
     "phase_change",
     "reader_losses",
     "score_positions",
+    "supporting_heads",
     "trajectory",
     "undone_by",
 ]

@@ -107,7 +107,7 @@ def carried_share(
     chosen = tuple(sorted({check(Head(*head), shape.n_layers, shape.n_heads) for head in heads}))
     if not chosen:
         raise InputError("name at least one head, whose share of the gain is to be measured")
-    run = _Gains(model, tokens, masks, tuple(shape.heads))
+    run = Gains(model, tokens, masks, tuple(shape.heads))
     intact = run.of(removal(model, tokens, "zero"), ())
     gain = bootstrap_interval(intact, generator, level)
     draws = resample(len(intact), generator, level)
@@ -122,8 +122,8 @@ def carried_share(
 
 
 @dataclass(frozen=True, eq=False)
-class _Gains:
-    """Runs the model with heads removed."""
+class Gains:
+    """The gain of each sequence with heads removed."""
 
     model: nn.Module
     tokens: Tensor
@@ -141,14 +141,14 @@ class _Gains:
         return self.of(how, kept), self.of(how, [head for head in self.heads if head not in kept])
 
 
-def _shares(run: _Gains, how: Removal, chosen: HeadSet, intact: Tensor, draws: Resamples) -> Shares:
+def _shares(run: Gains, how: Removal, chosen: HeadSet, intact: Tensor, draws: Resamples) -> Shares:
     without, alone = run.without_and_alone(how, chosen)
     both = draws.ratio(torch.stack([intact - without, alone], dim=1), intact)
     return Shares(both[0], both[1], how.text)
 
 
 def _other_sets(
-    run: _Gains,
+    run: Gains,
     how: Removal,
     shape: ModelShape,
     chosen: HeadSet,

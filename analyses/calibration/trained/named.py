@@ -14,6 +14,8 @@ STANDS_IN = "stand in for it"
 class Named:
     """Heads with the role induction, the earlier heads named as their feeders, and what the audit says beside them.
 
+    `support`: further heads without which too little of the gain stays, named by the audit where that is so.
+
     `redundant`: heads marked as replaceable: an induction head that only the removal of its like shows to matter, and a
     feeder that is named since it would be enough alone, not since its removal costs or it is one of the fewest that are
     enough. `doubts`: what the audit says where its circuit does not account for the gain; weak, contested or undecided
@@ -25,12 +27,13 @@ class Named:
     mechanisms: dict[str, str | None]
     confidence: dict[str, str | None]
     """Of each induction head, as its mechanism."""
+    support: tuple[Head, ...]
     redundant: frozenset[Head]
     doubts: tuple[str, ...]
 
     @property
     def circuit(self) -> frozenset[Head]:
-        return frozenset(self.induction) | frozenset(self.feeders)
+        return frozenset(self.induction) | frozenset(self.feeders) | frozenset(self.support)
 
 
 def named_by(report: AuditReport) -> Named:
@@ -50,6 +53,7 @@ def named_by(report: AuditReport) -> Named:
         tuple(sorted(feeders)),
         {str(head): claim.mechanism for head, claim in sorted(sure.items())},
         {str(head): claim.confidence for head, claim in sorted(sure.items())},
+        () if report.in_context is None or report.in_context.support is None else report.in_context.support.heads,
         frozenset(backups | shared),
         tuple(doubts),
     )

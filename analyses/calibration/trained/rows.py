@@ -69,6 +69,7 @@ class Row:
             "has_gain": self.has_gain,
             "induction": [str(head) for head in self.named.induction],
             "feeders": [str(head) for head in self.named.feeders],
+            "support": [str(head) for head in self.named.support],
             "mechanisms": self.named.mechanisms,
             "confidence": self.named.confidence,
             "redundant": sorted(map(str, self.named.redundant)),

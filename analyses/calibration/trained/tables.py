@@ -14,7 +14,7 @@ from toy_models.errors import InputError
 BEGIN = "<!-- trained calibration: written by python -m analyses.calibration.trained -->"
 END = "<!-- end of trained calibration -->"
 BLOCK = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
-HEADER = ("model", "gain", "feeders -> heads, of", "removed", "preserved", "rank", "bars missed")
+HEADER = ("model", "gain", "feeders -> heads + support, of", "removed", "preserved", "rank", "bars missed")
 
 
 def terminal(results: dict[str, Any]) -> str:
@@ -36,7 +36,11 @@ def terminal(results: dict[str, Any]) -> str:
 
 def _row(row: dict[str, Any]) -> list[str]:
     all_heads = row["n_layers"] * row["n_heads"]
-    named = f"{len(row['feeders'])} -> {len(row['induction'])} of {all_heads}" if row["induction"] else "none"
+    named = (
+        f"{len(row['feeders'])} -> {len(row['induction'])} + {len(row['support'])} of {all_heads}"
+        if row["induction"]
+        else "none"
+    )
     removed, preserved, others = row["removed"], row["preserved"], row["others"]
     missed = ", ".join(bar for bar, met in row["bars"].items() if not met)
     return [
@@ -89,7 +93,8 @@ def block(results: dict[str, Any]) -> str:
             BEGIN,
             _wrapped(
                 "Trained models have no truth to compare with, so each verdict is held against brute force: the heads "
-                "named as induction heads (from `moderate` on) and their feeders are a circuit, which is taken out, "
+                "named as induction heads (from `moderate` on), their feeders, and the heads that the audit says take "
+                "part beside them, are a circuit, which is taken out, "
                 "kept alone, and compared with other sets of as many heads (all of them up to 1,000, else 300 drawn "
                 "ones), on periods and seeds that the audit did not use and by resample ablation, which it does not "
                 "use either. *Gain*: loss on unpredictable minus loss on predictable tokens, above that of the best "

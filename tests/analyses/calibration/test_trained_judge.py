@@ -45,7 +45,7 @@ def force(made):
 def named(*heads, redundant=(), doubts=()):
     induction = tuple(head for head in heads if head.layer == 1)
     feeders = tuple(head for head in heads if head.layer == 0)
-    return Named(induction, feeders, {}, {}, frozenset(redundant), tuple(doubts))
+    return Named(induction, feeders, {}, {}, (), frozenset(redundant), tuple(doubts))
 
 
 def bars(force, *heads, **marks):
