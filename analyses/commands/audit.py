@@ -27,7 +27,7 @@ def run(arguments: Audit) -> int:
         print(strict_json(criteria.template()), end="")
         return exits.OK
     if arguments.diff is not None:
-        return audit_diff.run(arguments, arguments.diff)
+        return audit_diff.run(arguments, arguments.diff, criteria)
     expectations = [Expectation.parse(each) for each in arguments.expect]
     check(arguments)
     plan = None if arguments.plan is None else read_plan(arguments.plan)

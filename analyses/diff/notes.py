@@ -14,16 +14,23 @@ def notes_on(before: Audited, after: Audited) -> tuple[str, ...]:
         protocols(before, after),
         differing("the audits' seeds", before.document["seed"], after.document["seed"]),
         criteria(before, after),
+        differing("what was left out to keep within a budget", left_out(before), left_out(after), verb="differs"),
         *(missing(each) for each in (before, after)),
     ]
     return tuple(filter(None, notes))
 
 
-def differing(what: str, before: object, after: object, unit: str = "") -> str:
+def differing(what: str, before: object, after: object, unit: str = "", verb: str = "differ") -> str:
     """Nothing where they are equal, or one is unknown."""
     if before == after or None in (before, after):
         return ""
-    return f"{what} differ: {before}{unit} before, {after}{unit} after"
+    return f"{what} {verb}: {before}{unit} before, {after}{unit} after"
+
+
+def left_out(audited: Audited) -> str | None:
+    """By the audit's plan; None where no plan is known."""
+    plan = audited.document.get("plan")
+    return None if not plan else "; ".join(plan.get("left_out", ())) or "nothing"
 
 
 def task(audited: Audited) -> str | None:

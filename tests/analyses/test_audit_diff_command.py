@@ -87,12 +87,32 @@ def test_a_report_with_something_missing_is_refused_in_one_line(interp, inductio
         (("--expect", "induction"), "leave one of them out"),
         (("--confidence", "weak"), "leave one of them out"),
         (("--skip", "behaviour"), "leave out --skip behaviour"),
+        (("--budget", "2"), "--budget is an option of one audit"),
+        (("--plan", "plan.json"), "--plan is an option of one audit"),
+        (("--lens", "tuned"), "--lens is an option of one audit"),
     ],
 )
 def test_options_that_mean_nothing_for_a_diff_are_refused(interp, induction, words, said):
     called = interp("audit", "--diff", induction, induction, *words)
     assert (called.code, called.out) == (2, "")
     assert said in called.err
+
+
+def test_folders_are_audited_with_the_criteria_that_are_given_and_reports_are_not_judged_anew(
+    interp, induction, reports, tmp_path
+):
+    (tmp_path / "mine.json").write_text('{"loss_share": 5.0}')  # no head costs five times what the model gains
+    options = ("--criteria", tmp_path / "mine.json", "--out", tmp_path, "--json")
+    called = interp("audit", "--diff", reports[0], induction, *options)
+    first, second = (
+        next(pair[side][0]["confidence"] for pair in called.json["pairs"] if pair["before"] == "L1H0")
+        for side in ("roles_before", "roles_after")
+    )
+    assert (called.code, first, second) == (0, "strong", "moderate")
+    assert called.json["notes"] == ["the criteria differ, so roles may too: loss_share 0.02 and 5"]
+    called = interp("audit", "--diff", *reports, *options)
+    assert called.code == 2
+    assert "--criteria is for folders" in called.err
 
 
 def test_a_place_with_nothing_in_it_is_refused(interp, induction, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from analyses.audit import AuditReport, Criteria, audit
+from analyses.audit.budget import Plan
 from analyses.diff import diff_audits
 from analyses.diff.text import text
 from analyses.output import strict_json
@@ -174,6 +175,11 @@ def test_an_audit_without_causal_evidence_is_compared_by_the_rest(k_model):
     assert not {"loss on predictable tokens", "gain kept by them alone"} & {whole.name for whole in diff.wholes}
     assert any("has no causal evidence" in note for note in diff.notes)
     assert {pair.kind for pair in diff.pairs} == {"same"}
+
+
+def test_an_audit_within_a_budget_is_compared_with_a_note_on_what_it_left_out(k_model):
+    (note,) = diff_audits(k_model, of("induction_k", plan=Plan(candidates=2))).notes
+    assert note.startswith("what was left out to keep within a budget differs: nothing before, causal evidence, ")
 
 
 def test_an_audit_without_behaviour_cannot_be_compared(k_model):
