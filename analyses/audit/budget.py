@@ -204,15 +204,11 @@ class Costs:
             seconds = seconds_of_pass(model, repeated_tokens(first, SEQUENCES, generator))
         rows = sum(tokens_of(protocol, generator) for protocol in (first, *others)) / first.length
         config: Any = getattr(model, "cfg", None) or getattr(model, "config", None)
-        d_head = int(config.d_head)
-        table = torch.randn(4, d_head, d_head, generator=generator, dtype=torch.float64)
-        start = time.perf_counter()
-        torch.linalg.eigvals(table)
         numbers = {parameter.data_ptr(): parameter.numel() for parameter in model.parameters()}
         return cls(
             seconds,
             rows,
-            (time.perf_counter() - start) / 4,
+            seconds_of_eigenvalues(int(config.d_head), generator),
             2.0 * first.length * sum(numbers.values()),
             shape.n_layers,
             shape.n_heads,
@@ -252,6 +248,16 @@ def seconds_of_pass(model: nn.Module, tokens: Tensor) -> float:
         float(model(tokens)[0, 0, 0])  # waits for a GPU
         seconds = time.perf_counter() - start
     return seconds / len(tokens)
+
+
+def seconds_of_eigenvalues(d_head: int, generator: torch.Generator) -> float:
+    """For each table of the size of a head, after first ones that do not count."""
+    tables = torch.randn(4, d_head, d_head, generator=generator, dtype=torch.float64)
+    for _ in range(2):
+        start = time.perf_counter()
+        torch.linalg.eigvals(tables)
+        seconds = time.perf_counter() - start
+    return seconds / len(tables)
 
 
 def tokens_of(protocol: Protocol, generator: torch.Generator) -> float:
