@@ -35,7 +35,8 @@ def decide_mechanism(
     `lost`: share of the prefix matching that goes when all earlier heads leave its K (or Q) input, or when its keys
     are its own again ("smeared"); a way counts if at least `share` is lost, with the whole interval. `matched`: by
     which ways its weights could match, None if they were not read. Every way that counts must be among those: where
-    causes and weights point to different ways, nothing is identified.
+    causes and weights point to different ways, nothing is identified. A way of which it cannot be told whether it
+    counts does not, and is noted.
     """
     if not lost:
         return "not identified", ()
@@ -52,7 +53,9 @@ def decide_mechanism(
             f"the mechanism is not identified: what is removed points to {' and '.join(unseen)}, while its weights "
             f"would match by {' and '.join(could) or 'none of the ways known'}",
         )
-    return ("mixed" if len(ways) > 1 else MECHANISM_OF[ways[0]]), ()
+    undecided = [f"{e} is lost by {MECHANISM_OF[way]}" for way, e in lost.items() if above(e, share) is None]
+    said = f"the mechanism may be mixed: {' and '.join(undecided)}, and it takes part from {share:.0%} on"
+    return ("mixed" if len(ways) > 1 else MECHANISM_OF[ways[0]]), ((said,) if undecided else ())
 
 
 def smearing_lost(

@@ -48,6 +48,13 @@ def test_a_disagreement_names_both_sides():
     assert "what is removed points to K-composition, while its weights would match by Q-composition" in notes[0]
 
 
+def test_a_way_of_which_it_cannot_be_told_whether_it_counts_is_said_beside_the_mechanism():
+    found, notes = decide_mechanism({"K": lost(0.9), "Q": lost(0.31), "smeared": lost(0.2)}, None, 0.3)
+    assert found == "K-composition"
+    assert len(notes) == 1
+    assert notes[0].startswith("the mechanism may be mixed: 0.31 [0.29, 0.33] is lost by Q-composition")
+
+
 MECHANISMS = {
     "induction_k": {"K-composition"},
     "induction_q": {"Q-composition"},
