@@ -1,6 +1,7 @@
 """Whether the heads that an audit names account for what a model gains from order, and its doubt where they do not."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from analyses.criteria import Criteria
@@ -16,14 +17,15 @@ LEAST_SHARE = 0.1
 class Completeness:
     """What goes without the named heads, and stays with them alone, of the gain above that of counting tokens.
 
-    Removed heads are replaced by their mean output; None where nothing was gained or removed. Each of the `doubts` is a
-    sentence; there is none if the whole intervals reach the criteria.
+    By what stands in for removed heads: their mean, or what they write on tokens that do not repeat; nothing where
+    nothing was gained or removed. Each of the `doubts` is a sentence; there is none if all whole intervals reach the
+    criteria.
     """
 
     gained: float
     """Gain from order: loss on unpredictable minus predictable tokens, less that of the best counting reader; nats."""
-    lost: Estimate | None = None
-    kept: Estimate | None = None
+    lost: Mapping[str, Estimate] = field(default_factory=dict)
+    kept: Mapping[str, Estimate] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
 
     @property
@@ -32,7 +34,7 @@ class Completeness:
         return not any(KEPT in doubt for doubt in self.doubts)
 
     def to_dict(self) -> dict[str, Any]:
-        shares = {name: e and e.to_dict() for name, e in (("lost", self.lost), ("kept", self.kept))}
+        shares = {name: {to: e.to_dict() for to, e in getattr(self, name).items()} for name in ("lost", "kept")}
         return {"gained_from_order": self.gained, **shares, "doubts": list(self.doubts)}
 
 
@@ -53,8 +55,9 @@ def completeness(
         return Completeness(gained, doubts=(doubt,))
     if carried is None or not carried.by:
         return Completeness(gained)
-    scale, shares = gain.mean / gained, carried.by["mean"]
-    lost, kept = _moved(shares.lost, scale, 0.0), _moved(shares.kept, scale, -c / gained)
+    scale = gain.mean / gained
+    lost = {to: _moved(shares.lost, scale, 0.0) for to, shares in carried.by.items()}
+    kept = {to: _moved(shares.kept, scale, -c / gained) for to, shares in carried.by.items()}
     said = (
         _doubt(lost, criteria.circuit_lost, f"without {named}", "goes"),
         _doubt(kept, criteria.circuit_kept, f"with {named} alone", KEPT),
@@ -62,12 +65,13 @@ def completeness(
     return Completeness(gained, lost, kept, tuple(doubt for doubt in said if doubt))
 
 
-def _doubt(share: Estimate, least: float, which: str, becomes: str) -> str:
-    """Empty where the whole interval reaches what is asked for."""
+def _doubt(shares: dict[str, Estimate], least: float, which: str, becomes: str) -> str:
+    """Empty where all whole intervals reach what is asked for."""
+    to, share = min(shares.items(), key=lambda item: item[1].low)
     if share.low >= least:
         return ""
     shown = f"{share.mean:.2f} [{share.low:.2f}, {share.high:.2f}]"
-    return f"{which}, {shown} of what the model gains from order {becomes}, not surely {least:g}"
+    return f"{which}, {shown} of what the model gains from order {becomes} (removed by {to}), not surely {least:g}"
 
 
 def _moved(share: Estimate, scale: float, shift: float) -> Estimate:

@@ -44,6 +44,8 @@ class Circuit:
 
     induction: tuple[Head, ...]
     feeders: tuple[Head, ...]
+    undecided: tuple[Head, ...] = ()
+    """Heads that evidence now missing or undecided could still make induction heads."""
 
     @property
     def heads(self) -> tuple[Head, ...]:
@@ -88,6 +90,8 @@ class InContext:
     def doubts(self) -> tuple[str, ...]:
         """Where the circuit does not account for what is gained from order, and which heads take part beside it."""
         said = () if self.completeness is None else self.completeness.doubts
+        if said and not self.circuit.heads and self.circuit.undecided:
+            said = (f"{said[0]} (undecided as induction: {', '.join(map(str, self.circuit.undecided))})",)
         if self.support is None:
             return said
         heads, kept = ", ".join(map(str, self.support.heads)), self.support.kept
@@ -148,7 +152,8 @@ def measure_in_context(
     generator, level = torch.Generator().manual_seed(seed), criteria.interval_level
     tokens, predictable = battery.tokens, battery.predictable
     losses = loss_by_position(model, tokens, generator, level)
-    fresh = loss_by_position(model, fresh_tokens(battery.protocol, len(tokens), generator), generator, level)
+    unrepeated = fresh_tokens(battery.protocol, len(tokens), generator)
+    fresh = loss_by_position(model, unrepeated, generator, level)
     readers = reader_losses(battery.protocol)
     best, counting = (None, None) if readers is None else readers.gain(predictable[0])
     circuit = named_circuit(verdicts, criteria)
@@ -157,14 +162,23 @@ def measure_in_context(
     carried = None
     if not reason:
         most = sets_for(model, battery) if most_sets is None else most_sets
-        carried = carried_share(model, circuit.heads, tokens, predictable, generator, most=most, level=level)
+        carried = carried_share(
+            model, circuit.heads, tokens, predictable, generator, reference=unrepeated, most=most, level=level
+        )
     gain = bootstrap_interval(losses.gain(predictable), generator, level)
     complete = completeness(gain, counting, best, str(circuit), carried, criteria) if causal else None
     support = None
     if complete is not None and not complete.keeps_enough and sets_for(model, battery):
-        least, floor = criteria.circuit_kept, max(0.0, counting or 0.0)
         support = supporting_heads(
-            model, circuit.heads, tokens, predictable, generator, counting=floor, least=least, level=level
+            model,
+            circuit.heads,
+            tokens,
+            predictable,
+            generator,
+            reference=unrepeated,
+            counting=max(0.0, counting or 0.0),
+            least=criteria.circuit_kept,
+            level=level,
         )
     return InContext(
         losses=losses,
@@ -197,7 +211,15 @@ def named_circuit(verdicts: Sequence[Verdict], criteria: Criteria) -> Circuit:
         if claim.role == "induction" and claim.confidence is not None and RANK[claim.confidence] >= least
     ]
     feeders = {Head.parse(feeder.head) for _, claim in claims for feeder in claim.feeders}
-    return Circuit(tuple(Head.parse(head) for head, _ in claims), tuple(sorted(feeders)))
+    undecided = [
+        verdict.head
+        for verdict in verdicts
+        for claim in verdict.claims
+        if claim.role == "induction" and claim.confidence is None and claim.possible_confidence is not None
+    ]
+    return Circuit(
+        tuple(Head.parse(head) for head, _ in claims), tuple(sorted(feeders)), tuple(map(Head.parse, undecided))
+    )
 
 
 def fresh_tokens(protocol: Protocol, n: int, generator: torch.Generator) -> Tensor:

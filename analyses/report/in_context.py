@@ -15,8 +15,8 @@ NOT_MEASURED = (
     "it was not asked for."
 )
 RESAMPLED = (
-    "More than the whole gain (above 1) can go where heads are resampled: what they then write belongs to another "
-    "sequence and speaks for wrong tokens, which is worse than saying nothing."
+    "More than the whole gain (above 1) can go where heads are resampled: what they then write belongs to other "
+    "tokens and speaks for wrong ones, which is worse than saying nothing."
 )
 
 
@@ -25,8 +25,7 @@ def section(context: Context) -> Section:
     found = context.report.in_context
     blocks: tuple[Block, ...] = (Caution(NOT_MEASURED),)
     if found is not None:
-        doubts = tuple(Caution(f"{doubt[0].upper()}{doubt[1:]}.") for doubt in context.report.doubts)
-        blocks = (*doubts, curve(found), figures(found), *carried(found), *formed(found.development, context))
+        blocks = (curve(found), figures(found), *carried(found), *formed(found.development, context))
     return Section(
         "in-context",
         "In-context learning",
@@ -94,13 +93,16 @@ def carried(found: InContext) -> tuple[Block, ...]:
     ]
     rows += others_rows(shares.others)
     beyond = found.completeness
-    if beyond is not None and beyond.lost is not None and beyond.kept is not None:
-        rows.append(("by mean, of the gain above counting alone", *cells(beyond.lost), *cells(beyond.kept)))
+    if beyond is not None:
+        rows += [
+            (f"by {to}, of the gain above counting alone", *cells(beyond.lost[to]), *cells(beyond.kept[to]))
+            for to in beyond.lost
+        ]
     header = ("heads removed", "goes without the circuit", "interval", "stays with it alone", "interval")
     caption = (
         f"Shares of the gain of {shares.gain.mean:.3g} nats when the circuit's heads, or all others, are removed: "
-        "replaced by their mean over sequences and positions, or by what they write on another sequence (of the same "
-        "period, so that what they say of positions stays)."
+        "replaced by their mean over sequences and positions, or by what they write on tokens that do not repeat "
+        "(resample), so that what they say of positions stays."
     )
     blocks: list[Block] = [sentence(named), Table(header, tuple(rows), caption, (1, 3)), sentence(control(shares))]
     if any(each.lost.high > 1.05 for each in shares.by.values()):

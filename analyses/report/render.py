@@ -25,6 +25,7 @@ def render(context: Context, sections: tuple[Section, ...]) -> str:
     report = context.report
     body = environment.get_template("report.html.j2").render(
         conclusion=words.conclusion(report),
+        doubts=report.doubts,
         others=words.other_findings(report),
         facts=facts(context),
         rows=rows_of(context),

@@ -68,15 +68,16 @@ def removal(
 
     "zero": they write nothing. "mean": their mean on `reference`, or on `tokens`; `over="batch"` keeps a mean for each
     position, so that `reference` must be as long as `tokens` (it is cut to it). "resample": what they write on another
-    of the `tokens`, one random cycle through the batch drawn with `generator`, so that none keeps its own.
+    of the `tokens`, one random cycle through the batch drawn with `generator`, so that none keeps its own; or, if there
+    is a `reference` (as many sequences, as long), on its sequence in the same row.
 
     With `hold_patterns` all attention patterns of all heads keep the values of the intact run, so that only the value
     path changes (pattern-preserving ablation, Olsson et al. 2022, "In-context Learning and Induction Heads"). Without
     normalisation and MLPs that takes out exactly the terms of the path expansion that contain a removed head. All
     patterns of the batch are kept in memory.
 
-    Raises `InputError` where a mean would be the value itself, the reference is too short, or resampling has no
-    generator, no other sequence or a reference, which it does not use.
+    Raises `InputError` where a mean would be the value itself, the reference is too short or of another shape, or
+    resampling has no generator, or no other sequence.
     """
     shape = shape_of(model)
     held = held_patterns(model, tokens, shape.n_layers) if hold_patterns else {}
@@ -103,7 +104,10 @@ def stand_ins(
         return {}, "nothing (zero)"
     found: Mapping[str, Tensor]
     if to == "resample":
-        source = _another(tokens, reference, generator)
+        if reference is not None:
+            found = record(model, _same_shape(reference, tokens).to(device_of(model)), names=names)
+            return {name: found[name] for name in names}, "what they write on the reference tokens, row by row"
+        source = _another(tokens, generator)
         found = record(model, tokens.to(device_of(model)), names=names, reduce=lambda z: z[source.to(z.device)])
         text = "what they write on another of these sequences (one random cycle through them)"
     else:
@@ -145,12 +149,19 @@ def _source_of_means(tokens: Tensor, over: Over, reference: Tensor | None) -> tu
     return source, name
 
 
-def _another(tokens: Tensor, reference: Tensor | None, generator: torch.Generator | None) -> Int[Tensor, " batch"]:
+def _same_shape(reference: Tensor, tokens: Tensor) -> Tensor:
+    if reference.shape != tokens.shape:
+        raise InputError(
+            f"to='resample' takes reference tokens row by row: they must be {list(tokens.shape)} as the tokens, got "
+            f"{list(reference.shape)}"
+        )
+    return reference
+
+
+def _another(tokens: Tensor, generator: torch.Generator | None) -> Int[Tensor, " batch"]:
     """For each sequence another one."""
     if generator is None:
         raise InputError("to='resample' draws other sequences: pass generator=torch.Generator().manual_seed(...)")
-    if reference is not None:
-        raise InputError("to='resample' takes what heads write on another of the tokens: leave reference out")
     if len(tokens) < 2:
         raise InputError(f"resampling needs another sequence to take from, got {len(tokens)} sequence")
     order = torch.randperm(len(tokens), generator=generator, device=generator.device).cpu()

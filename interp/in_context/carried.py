@@ -88,13 +88,15 @@ def carried_share(
     generator: torch.Generator,
     *,
     ways: tuple[To, ...] = ("mean", "resample"),
+    reference: Int[Tensor, "batch pos"] | None = None,
     most: int = 200,
     level: float = 0.95,
 ) -> Carried:
     """1 - gain(set removed) / gain(intact) and gain(all else removed) / gain(intact), with intervals over sequences.
 
     gain = mean loss on the unpredictable minus that on the predictable tokens of a sequence, position 0 left out. Heads
-    are removed by `interp.ablation.removal`, in each of `ways`; MLPs and embeddings stay. A share may lie outside 0..1:
+    are removed by `interp.ablation.removal`, in each of `ways` ("resample" from `reference`, such as tokens that do not
+    repeat, if it is given); MLPs and embeddings stay. A share may lie outside 0..1:
     with heads removed, a model may do worse than without context. Beside it the same, by mean, for all other sets with
     as many heads in each layer, or `most` random ones of them; they may share heads with the set.
 
@@ -115,7 +117,8 @@ def carried_share(
         return Carried(chosen, gain, {}, None, NO_GAIN)
     by: dict[str, Shares] = {}
     for to in ways:
-        how = removal(model, tokens, to, generator=generator)
+        source = reference if to == "resample" else None
+        how = removal(model, tokens, to, reference=source, generator=generator)
         by[to] = _shares(run, how, chosen, intact, draws)
     others = _other_sets(run, removal(model, tokens, "mean"), shape, chosen, intact, most, generator)
     return Carried(chosen, gain, by, others)

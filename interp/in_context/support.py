@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from interp.ablation.losses import scored_masks
-from interp.ablation.removal import removal
+from interp.ablation.removal import Removal, To, removal
 from interp.errors import InputError
 from interp.in_context.carried import Gains
 from interp.names import Head, check
@@ -27,7 +27,7 @@ class Support:
 
     heads: tuple[Head, ...]
     kept: Estimate
-    """Of the gain above `counting`, with all other heads removed by their mean."""
+    """Of the gain above `counting`, with all other heads removed."""
     enough: bool
     """Whether the whole interval reaches what was asked for."""
 
@@ -42,6 +42,7 @@ def supporting_heads(
     predictable: Bool[Tensor, "batch pos"],
     generator: torch.Generator,
     *,
+    reference: Int[Tensor, "batch pos"] | None = None,
     counting: float = 0.0,
     least: float = 0.8,
     level: float = 0.95,
@@ -49,14 +50,16 @@ def supporting_heads(
     """Adds heads to a set one by one, each time the one with which most of the gain stays, until `least` of it does.
 
     gain = mean loss on the unpredictable minus that on the predictable tokens; the share is (gain with all other heads
-    replaced by their mean output - counting) / (gain of the whole model - counting), `counting` being what an
-    order-free reader gains. Then every added head without which the share stays enough is taken out again, the
-    earliest added first. Costs a run for every head that is left, at each step. Raises `InputError` for heads that are
-    not there, and where the gain is not surely above `counting`.
+    replaced by their mean output, or by what they write on `reference`, row by row - counting) / (gain of the whole
+    model - counting), `counting` being what an order-free reader gains. Then every added head without which the share
+    stays enough is taken out again, the earliest added first. Costs a run for every head that is left, at each step.
+    Raises `InputError` for heads that are not there, and where the gain is not surely above `counting`.
     """
     shape, masks = shape_of(model), scored_masks(tokens, predictable)
     named = {check(Head(*head), shape.n_layers, shape.n_heads) for head in heads}
-    run, how = Gains(model, tokens, masks, tuple(shape.heads)), removal(model, tokens, "mean")
+    to: To = "mean" if reference is None else "resample"
+    how = removal(model, tokens, to, reference=reference, generator=generator)
+    run = Gains(model, tokens, masks, tuple(shape.heads))
     whole = run.of(how, ()) - counting
     draws = resample(len(whole), generator, level)
     if not draws.can_divide_by(whole) or float(whole.mean()) <= 0:
@@ -77,7 +80,7 @@ def supporting_heads(
 @dataclass(frozen=True, eq=False)
 class _Search:
     run: Gains
-    how: Any
+    how: Removal
     draws: Resamples
     whole: Float[Tensor, " batch"]
     counting: float

@@ -21,20 +21,21 @@ def estimate(mean, half=0.01):
 
 
 def carried(lost, kept):
-    """Shares of the whole gain; what resampling makes of it decides nothing."""
-    by = {"mean": Shares(estimate(lost), estimate(kept), ""), "resample": Shares(estimate(0.0), estimate(0.0), "")}
+    """Shares of the whole gain, by mean and by resample."""
+    by = {to: Shares(estimate(a), estimate(b), to) for to, a, b in zip(("mean", "resample"), lost, kept, strict=True)}
     return Carried((), estimate(4.0), by, None)
 
 
-def judged(lost=1.0, kept=1.0, gain=4.0, named="L1H0", counting=2.0):
+def judged(lost=(1.0, 1.0), kept=(1.0, 1.0), gain=4.0, named="L1H0", counting=2.0):
     return completeness(estimate(gain), counting, 4.0, named, carried(lost, kept), Criteria())
 
 
 def test_shares_are_those_of_the_gain_above_what_counting_brings():
-    found = judged(lost=0.5, kept=0.9)
+    found = judged(lost=(0.5, 1.0), kept=(0.9, 0.5))
     assert found.gained == 2.0
-    assert (found.lost.mean, found.kept.mean) == pytest.approx((1.0, 0.8))
-    assert (found.kept.low, found.kept.high) == pytest.approx((0.78, 0.82))
+    assert [found.lost[to].mean for to in ("mean", "resample")] == pytest.approx([1.0, 2.0])
+    assert [found.kept[to].mean for to in ("mean", "resample")] == pytest.approx([0.8, 0.0])
+    assert (found.kept["mean"].low, found.kept["mean"].high) == pytest.approx((0.78, 0.82))
 
 
 def test_a_circuit_that_takes_all_and_keeps_all_is_not_doubted():
@@ -45,13 +46,9 @@ def test_a_circuit_that_takes_all_and_keeps_all_is_not_doubted():
 @pytest.mark.parametrize(
     ("shares", "words", "enough"),
     [
-        (
-            {"lost": 0.4},
-            "without L1H0, 0.80 [0.78, 0.82] of what the model gains from order goes, not surely 0.9",
-            True,
-        ),
-        ({"kept": 0.88}, "with L1H0 alone, 0.76 [0.74, 0.78] of what the model gains from order stays, not", False),
-        ({"kept": 0.9}, "0.80 [0.78, 0.82] of what the model gains from order stays, not surely 0.8", False),
+        ({"lost": (0.4, 1.0)}, "without L1H0, 0.80 [0.78, 0.82] of what the model gains from order goes", True),
+        ({"kept": (1.0, 0.88)}, "with L1H0 alone, 0.76 [0.74, 0.78] of what the model gains from order stays", False),
+        ({"kept": (0.9, 1.0)}, "order stays (removed by mean), not surely 0.8", False),
         ({"named": ""}, "the model gains 2.00 nats from the order of tokens, and no head is named that does it", True),
     ],
 )
@@ -64,13 +61,13 @@ def test_a_circuit_that_falls_short_is_doubted(shares, words, enough):
 @pytest.mark.parametrize("gain", [1.5, 2.005, 2.15])
 def test_what_counting_brings_as_well_is_no_gain_from_order(gain):
     assert judged(named="", gain=gain).doubts == ()
-    assert judged(kept=0.0, gain=gain).doubts == ()
+    assert judged(kept=(0.0, 0.0), gain=gain).doubts == ()
 
 
 @pytest.mark.parametrize("name", ["induction_k", "induction_q", "induction_both", "induction_smeared"])
 def test_the_true_circuit_of_a_handmade_model_is_not_doubted(handmade_audits, name):
     assert handmade_audits[name].doubts == ()
-    assert handmade_audits[name].in_context.completeness.kept.low > 0.95
+    assert handmade_audits[name].in_context.completeness.kept["resample"].low > 0.95
     assert handmade_audits[name].in_context.support is None
 
 

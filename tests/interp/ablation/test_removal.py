@@ -205,7 +205,16 @@ def test_what_cannot_be_resampled_is_refused(generator):
     model, tokens = random_model(generator), some_tokens(generator)
     with pytest.raises(InputError, match="pass generator="):
         removal(model, tokens, "resample")
-    with pytest.raises(InputError, match="leave reference out"):
-        removal(model, tokens, "resample", reference=tokens, generator=generator)
+    with pytest.raises(InputError, match=r"row by row: they must be \[\d+, \d+\] as the tokens, got"):
+        removal(model, tokens, "resample", reference=tokens[:, 1:])
     with pytest.raises(InputError, match="another sequence to take from, got 1"):
         removal(model, tokens[:1], "resample", generator=generator)
+
+
+def test_resampling_from_a_reference_writes_what_heads_write_there_row_by_row(generator):
+    model, tokens = random_model(generator), some_tokens(generator)
+    reference = tokens.flip(0)
+    with intervene(model, removal(model, tokens, "resample", reference=reference).edits([Head(0, 1)])):
+        found = record(model, tokens, names="blocks.0.attn.hook_z")["blocks.0.attn.hook_z"]
+    elsewhere = record(model, reference, names="blocks.0.attn.hook_z")["blocks.0.attn.hook_z"]
+    assert torch.allclose(found[:, :, 1], elsewhere[:, :, 1], atol=1e-6)
