@@ -42,7 +42,7 @@ class Criteria:
     pattern_mass: float = 0.4
     null_margin: float = 0.2
     period_mass: float = 0.3
-    push_margin: float = 0.1
+    push_margin: float = 0.2
     null_quantile: float = 0.99
     positional_margin: float = 0.2
     positional_share: float = 0.9
@@ -100,7 +100,10 @@ SOURCES: dict[str, str] = {
         "pattern threshold; a head that attends by position alone does not"
     ),
     "period_mass": "ours: prefix matching must reach this at every period tried, or it is a positional habit",
-    "push_margin": "ours: nats by which a head's own output must move the next token's logit against other tokens'",
+    "push_margin": (
+        "ours: nats by which a head's own output must move the next token's logit against other tokens'; of 16 sets of "
+        "thresholds the one with 0.2 here made the fewest errors on the choosing half of the calibration's models"
+    ),
     "null_quantile": "ours: a weight score must exceed this quantile of its own null",
     "positional_margin": (
         "ours: positions alone must imply so much more attention where the role says than an even spread puts there"

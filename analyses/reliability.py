@@ -13,6 +13,7 @@ from typing import Any
 from analyses.evidence import CONFIDENCE, Confidence
 
 RESULTS = Path(__file__).parent / "calibration" / "results.json"
+TRAINED = RESULTS.parent / "trained" / "results.json"
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,26 @@ def read(found: dict[str, Any]) -> Reliability:
     return Reliability(int(found["right"]), int(found["cases"]), float(low), float(high))
 
 
-def meaning(word: Confidence, path: Path = RESULTS) -> str:
-    """What a confidence word means, and how often it was right."""
+def meaning(word: Confidence, own_criteria: bool = False, path: Path = RESULTS) -> str:
+    """What a confidence word means, and how often it was right; with criteria of one's own nobody has measured that."""
     known = measured_reliability(path).get(word)
-    return CONFIDENCE[word] + (f"; {known}" if known else "")
+    said = "how often that is right was not measured with these criteria" if own_criteria else known
+    return CONFIDENCE[word] + (f"; {said}" if said else "")
 
 
-def to_dict(path: Path = RESULTS) -> dict[str, Any] | None:
-    """For report.json; None where nothing was measured."""
-    known = measured_reliability(path)
+def against_brute_force(path: Path = TRAINED) -> str:
+    """How often circuits named in trained models held against brute force, in a sentence; empty if nobody measured."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["totals"]["with_gain"]
+        return (
+            f"circuits named in trained models met every bar of brute force in {found['count']} of {found['of']} "
+            f"(95 % interval {found['low']:.2f} to {found['high']:.2f}; README, How far to trust a verdict)"
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def to_dict(own_criteria: bool = False, path: Path = RESULTS) -> dict[str, Any] | None:
+    """For report.json; None where nothing was measured, as with criteria of one's own."""
+    known = {} if own_criteria else measured_reliability(path)
     return {word: asdict(each) for word, each in known.items()} or None

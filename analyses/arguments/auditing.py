@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from analyses.arguments.common import OnModel, one_of, optional
+from analyses.arguments.common import ModelPath, OnModel, one_of, optional
 from toy_models.errors import InputError
 
 
@@ -26,10 +26,16 @@ Kinds = Annotated[tuple[Literal["weights", "behaviour", "causal"], ...], tyro.co
 Sure = Annotated[Literal["weak", "moderate", "strong"] | None, one_of("weak", "moderate", "strong")]
 
 
+NO_MODEL = Path("<none>")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Audit(OnModel):
     """Give every head a role, with three kinds of evidence, and write the report."""
 
+    model: ModelPath = NO_MODEL
+    """Run or checkpoint folder, Hugging Face folder (safetensors), GGUF file, or the name of a model; may be left out
+    with --print-criteria."""
     expect: Expectations = ()
     """As in induction or induction:2: at least so many heads of this role, whether or not it is the one they are named
     after; may be repeated. With a mechanism: induction-by-k, induction-by-q, induction-by-smeared-keys,
@@ -55,3 +61,8 @@ class Audit(OnModel):
     diff: Before = None
     """Compare this audit with that of MODEL, as in --diff BEFORE AFTER: heads are matched by what they do. Each is a
     folder, audited now, or the report.json of an earlier audit. Writes diff.json."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model == NO_MODEL and not self.print_criteria:
+            raise InputError("missing from interp audit: MODEL")

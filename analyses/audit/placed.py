@@ -8,6 +8,7 @@ from torch import Tensor
 
 from analyses.audit.measured import Found, Material, claim_of, is_open, measured
 from analyses.audit.rules import above
+from analyses.audit.weight_evidence import THROUGH_EARLIER
 from analyses.evidence import Claim, Measurement
 from interp.circuits.implied import positional_pattern
 from interp.heads.attended import SHUFFLED
@@ -111,8 +112,8 @@ class Placed:
             Measurement(
                 "overlap of the mean pattern with the one that positions alone imply",
                 value,
-                f"at least {margin:g} above that of even attention",
-                value - even >= margin,
+                f"at least {margin:g} above that of even attention{THROUGH_EARLIER if head.layer else ''}",
+                value - even >= margin or (None if head.layer else False),
                 "share of attention",
                 nulls={"even attention": even},
                 threshold=even + margin,

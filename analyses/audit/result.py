@@ -65,7 +65,7 @@ class AuditReport:
             ],
             "doubts": list(self.doubts),
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
-            "reliability": reliability.to_dict(),
+            "reliability": reliability.to_dict(bool(self.criteria.overridden)),
             "measurements": {
                 "heads": None if self.battery is None else self.battery.to_dict(),
                 "next_token_push": None if self.sources.behaviour is None else self.sources.behaviour.push.to_dict(),

@@ -28,6 +28,7 @@ PATTERN_ROLES = {
 BESIDE = ("virtual-head", "copying", "idle")
 """What a head does with what it finds, or fails to: it is named after these only where no role says where it looks."""
 NO_REMOVAL = "no removal can speak for this role: that nothing breaks without the head is what the role says"
+NO_POSITIONS = "the model has no positions, so weights cannot say that they send a head anywhere"
 NOTHING_ELSE = "weights alone do not say what is left to explain"
 
 
@@ -131,10 +132,11 @@ def _pattern_claim(role: str, head: Head, sources: Sources) -> Claim:
         behaviour = (*behaviour, sources.placed.rests_late(head))
     weights = () if sources.weights is None else sources.weights.place(role, head)
     causal = () if sources.causal is None else sources.causal.place(role, head)
-    if role == "first-token":
-        found: dict[Kind, Found] = {"behaviour": behaviour, "weights": weights, "causal": causal}
-        return claim_of(role, found, {"causal": NO_REMOVAL})
-    return _claim(role, behaviour, weights, causal)
+    found: dict[Kind, Found] = {"behaviour": behaviour, "weights": weights, "causal": causal}
+    silent: dict[Kind, str] = {"causal": NO_REMOVAL} if role == "first-token" else {}
+    if sources.weights is not None and not weights:
+        silent["weights"] = NO_POSITIONS
+    return claim_of(role, found, silent)
 
 
 def _claim(

@@ -22,6 +22,8 @@ from interp.stats import Estimate
 from interp.stats.ratios import resample
 
 DRAWS = 400
+MOST_PAIRS = 400
+"""Pairs that are tried, a run each; later heads beyond are left out, and said to be."""
 LONGEST = 4
 """Heads of the longest chain whose circuit is read."""
 NOT_MEASURED = "virtual heads are looked for by taking earlier heads out of value inputs: {}"
@@ -51,6 +53,7 @@ class Virtual:
         self.pairs: list[Pair] = []
         self.scores: dict[tuple[Head, ...], DiagonalScores] = {}
         self.why_not = ""
+        self.left_out: list[Head] = []
         if "causal" in material.skip:
             self.why_not = NOT_MEASURED.format("causal evidence was skipped")
         elif not material.splits:
@@ -81,6 +84,7 @@ class Virtual:
     def to_dict(self) -> dict[str, Any]:
         return {
             "note": self.why_not,
+            "later heads left out": [str(head) for head in self.left_out],
             "pairs": [
                 {
                     "earlier": str(pair.earlier),
@@ -96,11 +100,14 @@ class Virtual:
 
     def _find(self) -> list[Pair]:
         """Every later head with all earlier ones taken out of its values; the pairs of those for which that matters."""
-        m, found = self.material, []
+        m, found, tried = self.material, [], 0
         heads = [Head(layer, index) for layer in range(m.weights.n_layers) for index in range(m.weights.n_heads)]
         for later in (head for head in heads if head.layer):
             earlier = [head for head in heads if head.layer < later.layer]
-            if self._matters(self._without(later, earlier)[0]):
+            if tried + len(earlier) > MOST_PAIRS:
+                self.left_out.append(later)
+            elif self._matters(self._without(later, earlier)[0]):
+                tried += len(earlier)
                 made = [self._pair(head, later) for head in earlier]
                 found += [pair for pair in made if pair is not None]
         return found

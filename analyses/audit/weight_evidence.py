@@ -28,6 +28,9 @@ class Implied:
     chance: float
 
 
+THROUGH_EARLIER = "; else undecided: positions may come through earlier heads, which is not read here"
+
+
 class WeightEvidence:
     """Weight evidence of each head; `edges` are its possible matches through earlier heads, the best one first."""
 
@@ -60,14 +63,16 @@ class WeightEvidence:
         """For heads that look at a place: that positions alone (or for duplicates, tokens alone) send them there."""
         if role == "duplicate-token":
             return (self._token_match(head),)
+        if not self.weights.has_positions:
+            return ()
         value, even = float(self.implied.places[role][head]), self.implied.even[role]
         margin = self.criteria.positional_margin
         return (
             Measurement(
                 "the same attention, implied by positions alone",
                 value,
-                f"at least {margin:g} above even attention",
-                value - even >= margin,
+                f"at least {margin:g} above even attention{THROUGH_EARLIER if head.layer else ''}",
+                value - even >= margin or (None if head.layer else False),
                 "share of attention",
                 nulls={"even attention": even},
                 threshold=even + margin,

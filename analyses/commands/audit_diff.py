@@ -48,8 +48,6 @@ def refuse_options(arguments: Audit) -> None:
         "--lens": arguments.lens != "logit",
     }.items():
         if changed:
-            raise InputError(
-                f"{option} is an option of one audit: make its report.json so, and give that to --diff"
-            )
+            raise InputError(f"{option} is an option of one audit: make its report.json so, and give that to --diff")
     if "behaviour" in arguments.skip:
         raise InputError("--diff matches heads by what they do: leave out --skip behaviour")

@@ -1,5 +1,6 @@
 """What `interp audit` prints: disagreements first, a row for every head, what the columns are, and the expectations."""
 
+import math
 from collections.abc import Sequence
 
 from analyses.audit import AuditReport, Judgement
@@ -7,7 +8,7 @@ from analyses.audit.mechanism import SHORT
 from analyses.commands.audit_context import context_lines
 from analyses.evidence import KINDS, Claim, Feeder, Measurement, Verdict
 from analyses.loading import Subject
-from analyses.reliability import meaning
+from analyses.reliability import against_brute_force, meaning
 from analyses.tables import interval, number, paragraph, table
 from interp.names import Head
 
@@ -32,7 +33,7 @@ def text(report: AuditReport, subject: Subject, judgements: Sequence[Judgement])
     parts += [*verdict_table(report), legend(report)]
     parts += context_lines(report.in_context, report.sources.readable)
     notes = [f"{v.head}: {note}." for v in report.verdicts for c in v.claims[:1] for note in c.notes]
-    parts += [paragraph(note, 2) for note in notes]
+    parts += [paragraph(note, 2) for note in (*notes, *undecided(report))]
     if changed := report.criteria.overridden:
         own = ", ".join(f"{name} {each['value']} (default {each['default']})" for name, each in changed.items())
         parts.append(paragraph(f"Criteria of one's own: {own}.", 2))
@@ -66,6 +67,21 @@ def disagreements(report: AuditReport) -> list[str]:
 def doubts(report: AuditReport) -> list[str]:
     """Where the named heads do not account for what the model gains from order."""
     return ["\n".join(["Doubts", *(paragraph(f"{doubt}.", 2) for doubt in report.doubts)])] if report.doubts else []
+
+
+def undecided(report: AuditReport) -> list[str]:
+    """Heads that may be induction heads, and the number that leaves it open."""
+    said = []
+    for verdict in report.verdicts:
+        for claim in verdict.claims:
+            if claim.role == "induction" and claim.confidence is None and claim.possible_confidence is not None:
+                open_ones = (m for e in claim.evidence for m in e.measurements if m.holds is None and not m.informs)
+                if (first := next(open_ones, None)) is not None:
+                    value = number(first.value, 2)
+                    said.append(
+                        f"{verdict.head} as induction, undecided: {first.name}: {value}; asked for: {first.rule}."
+                    )
+    return said
 
 
 def row(report: AuditReport, verdict: Verdict) -> list[str]:
@@ -109,6 +125,8 @@ def loss_without(report: AuditReport, verdict: Verdict) -> str:
     if report.sources.causal is None:
         return "skipped"
     costs = report.sources.causal.costs(Head.parse(verdict.head))[0]
+    if math.isnan(costs.value):
+        return ""
     value = number(costs.value)
     signed = value if value.startswith("-") else f"+{value}"
     by = "z" if "(by zero" in costs.name else "m"
@@ -128,6 +146,7 @@ def legend(report: AuditReport) -> str:
     """What the columns hold, and the confidence words that occur."""
     words = dict.fromkeys(verdict.confidence for verdict in report.verdicts if verdict.confidence)
     protocol = "" if report.battery is None else f" On {report.battery['prefix_matching'].protocol}."
+    trained = against_brute_force()
     induction = any(claim.mechanism for verdict in report.verdicts for claim in verdict.roles)
     lines = [
         "b w c: what behaviour, weights and causal evidence say: + for, − against, ? undecided, · missing.",
@@ -136,6 +155,7 @@ def legend(report: AuditReport) -> str:
         "tokens, 95 % interval, by mean (m) or by zero (z), whichever costs less. reads: earlier heads and the "
         f"composition (by: later heads that read it). also: its other roles.{protocol}",
         *(["induction (K), (Q), (smeared), (mixed), (?): by which mechanism; ? is not identified."] * induction),
-        *(f"{word}: {meaning(word)}." for word in words),
+        *(f"{word}: {meaning(word, bool(report.criteria.overridden))}." for word in words),
+        *([f"{trained[0].upper()}{trained[1:]}."] * (induction and bool(trained))),
     ]
     return "\n".join(paragraph(line, 2) for line in lines)

@@ -55,11 +55,16 @@ def bars(context: Context, causal: Causal) -> Block:
     heads = sorted(order[:MOST_BARS])
     shown = predictable | ({"other tokens: mean": elsewhere["mean"]} if "mean" in elsewhere else {})
     threshold = context.report.criteria.loss_share * causal.gain
+    bar = (
+        f"The threshold is {threshold:.3g} nats."
+        if threshold > 0
+        else "There is no threshold: the model gains nothing."
+    )
     figure = ablation_bars(
         [str(head) for head in heads],
         {name: [estimates[head] for head in heads] for name, estimates in shown.items()},
         title="Loss on predictable tokens without each head",
-        protocol=f"The threshold is {threshold:.3g} nats; the whole model's loss there is {causal.effects.loss:.3g}.",
+        protocol=f"{bar} The whole model's loss there is {causal.effects.loss:.3g} nats.",
     )
     return picture("ablation", figure, "Increase of the loss without each head, with intervals")
 

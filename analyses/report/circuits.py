@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from analyses.circuit_readings import entries as largest
 from analyses.report.blocks import Block, Caution, Cell, Gallery, Picture, Piece, Section, Table, Token, sentence
 from analyses.report.context import READING, Context
 from analyses.report.drawing import picture
@@ -17,7 +18,6 @@ from interp.circuits import (
     direct_path,
     full_ov,
     full_qk,
-    top_entries,
 )
 from interp.circuits.implied import positional_pattern
 from interp.composition import token_table
@@ -192,11 +192,9 @@ def top_values(context: Context, head: Head) -> list[dict[str, Any]]:
 
 
 def entries(context: Context, table: Factored) -> list[dict[str, Any]]:
-    """The largest entries above 0 (by more than rounding) of a table of tokens."""
-    top = top_entries(table, min(TOP, table.shape[-1] * table.shape[-2]))
-    noise = float(torch.finfo(table.A.dtype).eps * table.A.norm() * table.B.norm())
-    found = zip(top.row.tolist(), top.column.tolist(), top.value.tolist(), strict=True)
-    return [{"row": r, "column": c, "value": value} for r, c, value in found if value > noise]
+    """The largest entries above 0 (by more than rounding), the token that begins sequences left out as an output."""
+    found = largest(context.subject, table, min(TOP, table.shape[-1] * table.shape[-2]), without=context.subject.bos)
+    return [{side: each[side] for side in ("row", "column", "value")} for each in found]
 
 
 def strongest(context: Context, found: dict[str, list[dict[str, Any]]]) -> Table:
@@ -206,7 +204,12 @@ def strongest(context: Context, found: dict[str, list[dict[str, Any]]]) -> Table
         for head, each in found.items()
     )
     header = ("head", "role", "strongest OV entries: token attended to → token raised, by how much")
-    return Table(header, rows, "Logits in nats, relative to the mean over the vocabulary.")
+    return Table(
+        header,
+        rows,
+        "Logits in nats, relative to the mean over the vocabulary; the token that begins sequences, which is never "
+        "predicted, is left out.",
+    )
 
 
 def entry_cells(context: Context, entries: list[dict[str, Any]]) -> tuple[Piece, ...]:

@@ -29,7 +29,7 @@ def render(context: Context, sections: tuple[Section, ...]) -> str:
         others=words.other_findings(report),
         facts=facts(context),
         rows=rows_of(context),
-        confidence={word: reliability.meaning(word) for word in CONFIDENCE},
+        confidence={word: reliability.meaning(word, bool(report.criteria.overridden)) for word in CONFIDENCE},
         meanings=words.MEANINGS,
         sections=sections,
         command=context.command,

@@ -65,6 +65,12 @@ def rows_of(context: Context) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=lambda each: not each.disagreements))
 
 
+def meaning_of(context: Context, verdict: Verdict) -> str:
+    """What its confidence word means; empty without one."""
+    own = bool(context.report.criteria.overridden)
+    return reliability.meaning(verdict.confidence, own) if verdict.confidence else ""
+
+
 def row(context: Context, verdict: Verdict) -> Row:
     """One head's verdict."""
     leading = verdict.claims[0] if verdict.confidence is not None else None
@@ -75,7 +81,7 @@ def row(context: Context, verdict: Verdict) -> Row:
         mechanism="" if leading is None else by_mechanism(leading),
         also=listed([role_in_words(claim) for claim in verdict.roles[1:]]),
         confidence=verdict.confidence,
-        confidence_meaning=reliability.meaning(verdict.confidence) if verdict.confidence else "",
+        confidence_meaning=meaning_of(context, verdict),
         evidence=no_role(context, verdict) if leading is None else tuple(evidence_cell(leading, k) for k in KINDS),
         fed_by=partners(verdict.roles),
         summary=verdict.summary,

@@ -9,7 +9,7 @@ from analyses.loading import ModelConfig
 from analyses.report.blocks import listed
 
 CHANNELS = {
-    "K": "which token stood before each position by {heads} (K-composition)",
+    "K": "which token stood before by {heads} (K-composition)",
     "Q": "where the earlier copy stands by {heads} (Q-composition)",
     "V": "what to move by {heads} (V-composition)",
 }
@@ -17,7 +17,7 @@ CHANNELS = {
 MEANINGS = {
     "for": "every deciding number of this kind meets its rule",
     "against": "at least one deciding number of this kind breaks its rule",
-    "undecided": "the interval of a deciding number straddles its threshold",
+    "undecided": "a deciding number's interval straddles its threshold, or the number cannot decide (its rule says so)",
     "missing": "this kind of evidence was skipped, or cannot be gathered for this head",
 }
 """What the status of a kind of evidence says."""

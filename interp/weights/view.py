@@ -115,6 +115,11 @@ class TransformerWeights:
         return self.W_E.device
 
     @property
+    def has_positions(self) -> bool:
+        """Whether a score can depend on where a token stands, by learned, fixed or rotary positions."""
+        return self.W_pos is not None or self.W_pos_attn is not None or self.rotary_base is not None
+
+    @property
     def is_folded(self) -> bool:
         """Whether nothing but a scale stands before a read (no gain, bias or centring)."""
         return self.normalization in ("none", "RMSPre")

@@ -144,3 +144,15 @@ def test_a_head_that_lowers_what_followed_a_copy_by_its_own_keys_does_not_suppre
     assert roles_of(report)["L2H0"] == {"anti-copying"}
     assert report["L2H0"].having("copy-suppression").confidence == "contested"
     assert [each.kind for each in report["L2H0"].contradictions] == ["weights", "causal"]
+
+
+def test_without_positions_weights_say_of_no_place_that_they_send_a_head_there():
+    """A head that looks at one word, wherever it stands: at the first place too, where that word stands."""
+    report = audit(make("skip_trigram").model, bos=0)
+    places = {"previous-token", "current-token", "first-token"}
+    claims = [claim for v in report.verdicts for claim in v.claims if claim.role in places]
+    assert claims, "no head looks at a place"
+    for claim in claims:
+        assert claim.status("weights") == "missing"
+        assert next(e for e in claim.evidence if e.kind == "weights").note.startswith("the model has no positions")
+    assert report.heads("first-token", confidence="moderate") == []

@@ -54,8 +54,7 @@ def rows_of(made):
 
 def test_the_handmade_induction_head_is_concluded_with_what_feeds_it(induction_report):
     assert induction_report.conclusion == (
-        "1 head is an induction head: L1H0 (strong); it is told which token stood before each position by L0H0 "
-        "(K-composition)."
+        "1 head is an induction head: L1H0 (strong); it is told which token stood before by L0H0 (K-composition)."
     )
     found = "Other roles found: previous-token: L0H0 (strong); copying: L1H0 (strong)."
     assert induction_report.all("p", "others")[0].text == found

@@ -69,7 +69,7 @@ def test_the_surest_heads_come_first_with_all_that_feeds_them(induction_report):
     )
     assert found == (
         "3 heads are induction heads: L1H1 and L1H2 (strong), L1H0 (moderate); they are told which token stood before "
-        "each position by L0H0 and L0H3 (K-composition) and where the earlier copy stands by L0H2 (Q-composition).",
+        "by L0H0 and L0H3 (K-composition) and where the earlier copy stands by L0H2 (Q-composition).",
         "induction: L1H3 (contested); previous-token: L0H0 (moderate)",
     )
 

@@ -5,8 +5,9 @@
     preserved(S) = gain(with S only) / gain(whole)
 
 A head that is taken out writes what it writes on another of the sequences (resample ablation, one random cycle through
-them; audits use the mean and zero), which mostly has another period. Both shares are 1 for a circuit that is all there
-is; taking out more than that can give `removed` above 1, when what stands in misleads.
+them), which mostly has another period; audits use the mean, zero, and what heads write on tokens that do not repeat.
+Both shares are 1 for a circuit that is all there is; taking out more than that can give `removed` above 1, when what
+stands in misleads.
 """
 
 from contextlib import nullcontext

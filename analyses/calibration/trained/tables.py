@@ -96,9 +96,9 @@ def block(results: dict[str, Any]) -> str:
                 "named as induction heads (from `moderate` on), their feeders, and the heads that the audit says take "
                 "part beside them, are a circuit, which is taken out, "
                 "kept alone, and compared with other sets of as many heads (all of them up to 1,000, else 300 drawn "
-                "ones), on periods and seeds that the audit did not use and by resample ablation, which it does not "
-                "use either. *Gain*: loss on unpredictable minus loss on predictable tokens, above that of the best "
-                "reader that only "
+                "ones), on periods and seeds that the audit did not use and by resampling among sequences that repeat, "
+                "which it does not do either. *Gain*: loss on unpredictable minus loss on predictable tokens, above "
+                "that of the best reader that only "
                 f"counts tokens. To do it again: `{results['command']} --jobs 2`."
             ),
             _markdown(("bar", "models that meet it (95 % interval, Clopper-Pearson)"), rows),
