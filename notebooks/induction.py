@@ -427,6 +427,6 @@ print(table(["model", "true induction heads", "audit", "all verdicts"], rows))
 #
 # - One model, one seed, one task. Another seed gives other heads, and often another number of them.
 # - The audit asks about roles that are known. A head with the role *none* may still do something; where removing it
-#   costs loss, its summary says so.
+#   costs loss and no role says why, it is called *unexplained*.
 # - Random tokens without grammar make induction easy to see. On text the same heads do other things as well.
 # - The model stops short of the optimum, and nothing here explains the rest.
