@@ -53,7 +53,7 @@ class Idle:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "information": self.material.intact.information.to_dict(),
+            "information": None if self.causal is None else self.material.intact.information.to_dict(),
             "candidates": [str(head) for head in self.candidates],
             "beside": {str(h): {"others": text, **e.to_dict()} for h, (text, e) in self.beside.items()},
         }

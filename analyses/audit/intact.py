@@ -77,10 +77,11 @@ class Intact:
 
         The scale beside which a change of its predictions is small or large, also where they are wrong on purpose.
         """
-        p = self.logits.double().softmax(-1)
-        mean = p.mean((0, 1))
-        said = (torch.xlogy(p, p) - torch.xlogy(p, mean)).sum(-1).mean(-1).cpu()
-        return self.estimate(said)
+        each = (row.double().softmax(-1) for row in self.logits)
+        mean = torch.stack([p.mean(0) for p in each]).mean(0)
+        each = (row.double().softmax(-1) for row in self.logits)
+        said = torch.stack([(torch.xlogy(p, p) - torch.xlogy(p, mean)).sum(-1).mean() for p in each])
+        return self.estimate(said.cpu())
 
     def cut(self, later: Head, channel: str, earlier: Iterable[Head]) -> dict[str, Any]:
         """Edits that take what earlier heads write, but for its mean, out of one input of a later head."""

@@ -16,7 +16,7 @@ from analyses.paths.scores import ScoreParts, ScoreRuns, score_parts, score_runs
 from analyses.report.example import example_of
 from analyses.sequences import Example
 from interp.names import Head
-from interp.weights import TransformerWeights, weights_of
+from interp.weights import TransformerWeights
 
 READING = ("induction", "anti-copying", "prefix-matching")
 """Roles that find what followed an earlier copy."""
@@ -34,7 +34,7 @@ class Context:
     @cached_property
     def weights(self) -> TransformerWeights:
         """Folded, on the CPU."""
-        return weights_of(self.subject.model).to(device="cpu")
+        return self.report.sources.copying.material.weights.to(device="cpu")
 
     @cached_property
     def example(self) -> Example:
