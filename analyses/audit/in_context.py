@@ -167,19 +167,8 @@ def measure_in_context(
         )
     gain = bootstrap_interval(losses.gain(predictable), generator, level)
     complete = completeness(gain, counting, best, str(circuit), carried, criteria) if causal else None
-    support = None
-    if complete is not None and not complete.keeps_enough and sets_for(model, battery):
-        support = supporting_heads(
-            model,
-            circuit.heads,
-            tokens,
-            predictable,
-            generator,
-            reference=unrepeated,
-            counting=max(0.0, counting or 0.0),
-            least=criteria.circuit_kept,
-            level=level,
-        )
+    lacking = complete is not None and not complete.keeps_enough and sets_for(model, battery) > 0
+    support = _support(model, circuit, battery, unrepeated, counting, criteria, generator) if lacking else None
     return InContext(
         losses=losses,
         fresh=fresh,
@@ -198,6 +187,29 @@ def measure_in_context(
         development=measure_development(run, model, tokens, generator, level, causal),
         text=f"{len(tokens)} sequences: {battery.protocol.text}",
         predictable=predictable[0],
+    )
+
+
+def _support(
+    model: nn.Module,
+    circuit: Circuit,
+    battery: HeadBattery,
+    reference: Tensor,
+    counting: float | None,
+    criteria: Criteria,
+    generator: torch.Generator,
+) -> Support:
+    """Heads that the circuit needs beside it."""
+    return supporting_heads(
+        model,
+        circuit.heads,
+        battery.tokens,
+        battery.predictable,
+        generator,
+        reference=reference,
+        counting=max(0.0, counting or 0.0),
+        least=criteria.circuit_kept,
+        level=criteria.interval_level,
     )
 
 

@@ -12,7 +12,7 @@ TOGETHER: dict[str, tuple[float, ...]] = {"pattern_mass": (0.3, 0.4, 0.5), "null
 """Thresholds of what a pattern must reach, in all combinations."""
 ALONE: dict[str, tuple[float, ...]] = {
     "period_mass": (0.2, 0.4),
-    "push_margin": (0.05, 0.2),
+    "push_margin": (0.05, 0.1),
     "loss_share": (0.01, 0.05),
     "positional_share": (0.8,),
 }

@@ -96,7 +96,7 @@ def test_scores_are_taken_apart_once_for_all_sections_and_on_the_batterys_tokens
 
 def test_without_behaviour_terms_are_on_the_same_tokens_and_scores_are_said_to_be_missing(undrawn, induction_report):
     subject = induction_report.subject
-    context = Context(audit(subject, skip=("behaviour", "causal", "weights")), subject)
+    context = Context(audit(subject, skip=("behaviour", "causal")), subject)
     assert context.report.battery is None
     battery = induction_report.report.battery
     assert context.sample.tokens.tolist() == battery.tokens.tolist()

@@ -130,6 +130,7 @@ def test_only_the_induction_models_are_called_induction():
         "induction_both": "K and Q",
         "induction_shared": "K",
         "induction_smeared": "smeared keys",
+        "copy_suppression": "K",
     }
     assert all(bool(truth.heads("induction")) == truth.is_induction for truth in made.values())
 

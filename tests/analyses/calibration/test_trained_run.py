@@ -36,6 +36,7 @@ def row(name, has_gain=True, doubts=(), **bars):
         "doubts": list(doubts),
         "induction": ["L1H0"],
         "feeders": ["L0H0", "L0H1"],
+        "support": ["L0H2"],
         "removed": {"mean": 1.5},
         "preserved": {"mean": 0.9, "low": 0.85, "high": 0.95},
         "others": {"rank": 2, "tried": 55} if has_gain else None,
@@ -106,7 +107,7 @@ def test_tables_say_what_was_missed_and_whether_the_audit_had_a_doubt():
     rows = [row("1"), row("2", removed=False), row("3", removed=False, doubts=["L1H0: induction weak"])]
     results = {"command": "python -m x", "rows": rows, "totals": totals(rows)}
     lines = terminal(results).splitlines()
-    assert "0.50  2 -> 1 of 8" in lines[2]
+    assert "0.50  2 -> 1 + 1 of 8" in lines[2]
     assert lines[2].endswith("1.50  0.90 [0.85, 0.95]  2 of 56")
     assert lines[3].endswith("removed (not said)")
     assert lines[4].endswith("removed (said)")
