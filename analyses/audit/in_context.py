@@ -198,7 +198,7 @@ def _support(
     counting: float | None,
     criteria: Criteria,
     generator: torch.Generator,
-) -> Support:
+) -> Support | None:
     """Heads that the circuit needs beside it."""
     return supporting_heads(
         model,

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from interp.ablation.losses import scored_masks
 from interp.ablation.removal import Removal, To, removal
-from interp.errors import InputError
 from interp.in_context.carried import Gains
 from interp.names import Head, check
 from interp.stats import Estimate
@@ -46,14 +45,15 @@ def supporting_heads(
     counting: float = 0.0,
     least: float = 0.8,
     level: float = 0.95,
-) -> Support:
+) -> Support | None:
     """Adds heads to a set one by one, each time the one with which most of the gain stays, until `least` of it does.
 
     gain = mean loss on the unpredictable minus that on the predictable tokens; the share is (gain with all other heads
     replaced by their mean output, or by what they write on `reference`, row by row - counting) / (gain of the whole
     model - counting), `counting` being what an order-free reader gains. Then every added head without which the share
     stays enough is taken out again, the earliest added first. Costs a run for every head that is left, at each step.
-    Raises `InputError` for heads that are not there, and where the gain is not surely above `counting`.
+    None where the gain cannot be told from `counting`: then there is nothing to share. Raises `InputError` for heads
+    that are not there.
     """
     shape, masks = shape_of(model), scored_masks(tokens, predictable)
     named = {check(Head(*head), shape.n_layers, shape.n_heads) for head in heads}
@@ -63,7 +63,7 @@ def supporting_heads(
     whole = run.of(how, ()) - counting
     draws = resample(len(whole), generator, level)
     if not draws.can_divide_by(whole) or float(whole.mean()) <= 0:
-        raise InputError("the gain above counting cannot be told from 0, so no share of it can be kept")
+        return None
     search = _Search(run, how, draws, whole, counting, least)
     added: list[Head] = []
     while not search.enough(named, added) and len(named) + len(added) < len(run.heads):
