@@ -61,6 +61,7 @@ def test_a_circuit_that_falls_short_is_doubted(shares, words, enough):
 @pytest.mark.parametrize("gain", [1.5, 2.005, 2.15])
 def test_what_counting_brings_as_well_is_no_gain_from_order(gain):
     assert judged(named="", gain=gain).doubts == ()
+    assert completeness(estimate(2.005), 2.0, None, "", None, Criteria()).doubts == (), "nor without a known optimum"
     assert judged(kept=(0.0, 0.0), gain=gain).doubts == ()
 
 

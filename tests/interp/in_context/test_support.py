@@ -5,7 +5,7 @@ import torch
 
 from interp.errors import InputError
 from interp.heads import olsson_protocol, predictable_positions, repeated_tokens
-from interp.in_context import carried_share, supporting_heads
+from interp.in_context import carried_share, support, supporting_heads
 from interp.names import Head
 from toy_models.handmade import make
 from toy_models.handmade.transforms import add_idle_heads
@@ -27,22 +27,29 @@ def found(model, heads, tokens, generator, **options):
 @pytest.mark.parametrize("name", ["induction_k", "induction_q"])
 def test_half_of_a_circuit_lacks_the_other_half_and_no_idle_head(name, given, tokens, generator):
     model = add_idle_heads(make(name).model, 2)
-    support = found(model, given, tokens, generator)
-    assert support.heads == tuple({Head(0, 0), Head(1, 0)} - {Head(*given[0])})
-    assert support.enough
-    assert support.kept.mean == pytest.approx(1, abs=1e-6)
+    beside = found(model, given, tokens, generator)
+    assert beside.heads == tuple({Head(0, 0), Head(1, 0)} - {Head(*given[0])})
+    assert beside.enough
+    assert beside.kept.mean == pytest.approx(1, abs=1e-6)
 
 
 def test_a_whole_circuit_lacks_nothing(tokens, generator):
-    support = found(make("induction_k").model, [(0, 0), (1, 0)], tokens, generator)
-    assert support.heads == ()
-    assert support.kept.mean == pytest.approx(1, abs=1e-6)
+    beside = found(make("induction_k").model, [(0, 0), (1, 0)], tokens, generator)
+    assert beside.heads == ()
+    assert beside.kept.mean == pytest.approx(1, abs=1e-6)
 
 
-def test_heads_that_later_ones_made_superfluous_are_taken_out_again(tokens, generator):
-    """From nothing, whatever is added first, what is left is the circuit and no more."""
-    support = found(add_idle_heads(make("induction_k").model, 3), [], tokens, generator)
-    assert support.heads == (Head(0, 0), Head(1, 0))
+def test_heads_that_later_ones_made_superfluous_are_taken_out_again(tokens, generator, monkeypatch):
+    """Shares as in a table: A alone brings most, then B and C, which do without A."""
+    A, B, C = Head(0, 0), Head(1, 0), Head(1, 1)
+    shares = {(A,): 0.5, (B,): 0.3, (C,): 0.3, (A, B): 0.7, (A, C): 0.6, (B, C): 1.0, (A, B, C): 1.0}
+    table = {frozenset(heads): share for heads, share in shares.items()}
+    monkeypatch.setattr(support._Search, "gain", gain_by(table))
+    assert found(make("induction_both").model, [], tokens, generator).heads == (B, C)
+
+
+def gain_by(table):
+    return lambda self, named, added: table.get(frozenset(named.union(added)), 0.0) * self.whole
 
 
 def test_the_share_is_that_of_the_gain_above_counting(tokens, generator):
@@ -50,9 +57,9 @@ def test_the_share_is_that_of_the_gain_above_counting(tokens, generator):
     shares = carried_share(model, half, tokens, PREDICTABLE, generator, most=0)
     gain, kept = shares.gain.mean, shares.by["mean"].kept.mean
     counting = 0.5 * gain * kept
-    support = found(model, half, tokens, generator, counting=counting, least=0.0)
-    assert support.heads == ()
-    assert support.kept.mean == pytest.approx((gain * kept - counting) / (gain - counting))
+    beside = found(model, half, tokens, generator, counting=counting, least=0.0)
+    assert beside.heads == ()
+    assert beside.kept.mean == pytest.approx((gain * kept - counting) / (gain - counting))
 
 
 def test_a_gain_that_counting_brings_as_well_has_no_support_and_heads_must_be_there(tokens, generator):
