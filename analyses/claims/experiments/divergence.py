@@ -6,7 +6,7 @@ from analyses.claims.claim import Arm, Claim, Comparison, Row
 
 
 def cross_entropy_gradient(seed: int, device: str, budget: float) -> Row:
-    """Largest difference of the gradients of KL(P || Q) and of the cross-entropy by Q's logits; beside it KL(Q || P)."""
+    """Largest difference of the gradients of KL(P || Q) and of the cross-entropy by Q's logits; beside it KL(Q | P)."""
     generator = torch.Generator().manual_seed(seed)
     p = torch.randn(64, 10, generator=generator, dtype=torch.float64).softmax(-1)
     logits = torch.randn(64, 10, generator=generator, dtype=torch.float64).requires_grad_()
