@@ -75,10 +75,11 @@ def diff(before: Audited, after: Audited, seed: int = 0) -> AuditDiff:
 
 
 def kind(distance: float, p_value: float | None) -> Kind:
-    """A distance of 0 needs no null; without a null (one head against one) nothing else can be said to be matched."""
+    """By the distance and its null; without a null (one head against one) no more than "alike" can be said."""
+    better = p_value is not None and p_value <= BETTER_THAN_CHANCE
     if distance == 0:
-        return "same"
-    return "matched" if p_value is not None and p_value <= BETTER_THAN_CHANCE else "chance"
+        return "same" if better else "alike"
+    return "matched" if better else "chance"
 
 
 def changes(

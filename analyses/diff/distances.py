@@ -5,9 +5,10 @@ intervals (widened for as many comparisons as there are),
 
     x - y  in  [d - sqrt(l_x² + u_y²), d + sqrt(u_x² + l_y²)],   d = x - y
 
-(MOVER: Zou & Donner 2008, "Construction of confidence limits about effect measures", for independent estimates). The
-distance of two heads is the root mean square, over the scores, of how far that interval stays away from 0: it is 0 if
-no score differs surely. A role takes no part in it, since it is a threshold on the same scores.
+(MOVER: Zou & Donner 2008, "Construction of confidence limits about effect measures", for independent estimates; two
+audits of one seed use the same sequences, which makes the interval rather too wide than too narrow). The distance of
+two heads is the root mean square, over the scores, of how far that interval stays away from 0: it is 0 if no score
+differs surely. A role takes no part in it, since it is a threshold on the same scores.
 """
 
 from dataclasses import dataclass

@@ -13,10 +13,12 @@ SCHEMA_VERSION = 1
 BETTER_THAN_CHANCE = 0.05
 """The p-value up to which a pair counts as matched."""
 
-Kind = Literal["same", "matched", "chance"]
+Kind = Literal["same", "alike", "matched", "chance"]
 KINDS: dict[Kind, str] = {
-    "same": "no score of what the two heads do differs beyond its interval",
-    "matched": f"as near as at most {BETTER_THAN_CHANCE:.0%} of pairs that are matched after dealing the scores anew",
+    "same": "no score of what the two heads do differs beyond its interval, which happens to at most "
+    f"{BETTER_THAN_CHANCE:.0%} of pairs that are matched after dealing the scores anew",
+    "alike": "no score differs beyond its interval, but such pairs are often as near: heads that do little look alike",
+    "matched": f"as near as at most {BETTER_THAN_CHANCE:.0%} of such pairs",
     "chance": "no nearer than such pairs, so nothing says that the two are one head",
 }
 Edge = tuple[Head, str, Head]

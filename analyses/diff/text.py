@@ -11,7 +11,7 @@ from interp.stats import Estimate
 MOST_ROWS, MOST_OF_A_PAIR = 24, 3
 """Differences listed; the others are counted, and all are in diff.json."""
 SHORT = {"K-composition": "K", "Q-composition": "Q", "smeared keys": "smeared", "not identified": "?"}
-WORDS = {"same": "same", "matched": "matched", "chance": "by chance"}
+WORDS = {"same": "same", "alike": "alike", "matched": "matched", "chance": "by chance"}
 
 
 def text(diff: AuditDiff) -> str:
