@@ -14,6 +14,8 @@ from interp.plots import logit_lens, loss_by_layer
 
 LONG = 16
 """Tables with more rows are folded away."""
+AROUND = 20
+"""Positions in the picture of the lens; all are in report.json."""
 
 
 def section(context: Context) -> Section:
@@ -49,15 +51,20 @@ def section(context: Context) -> Section:
 
 
 def lens_picture(context: Context, reading: Reading) -> Block:
+    """Of as many positions around the middle, where the second block begins, as leave room for the tokens' text."""
     labels, example = context.subject.labels, context.example
+    length = len(example.labels)
+    start = max(0, (length - AROUND) // 2)
+    end = min(length, start + AROUND)
+    part = "" if end - start == length else f", positions {start} to {end - 1} of 0 to {length - 1}"
     figure = logit_lens(
-        reading.probability,
-        [[labels[token] for token in row] for row in reading.top.tolist()],
+        reading.probability[:, start:end],
+        [[labels[token] for token in row] for row in reading.top[:, start:end].tolist()],
         [depth_name(point) for point in reading.points],
-        example.labels,
-        [*example.labels[1:], END],
+        example.labels[start:end],
+        [*example.labels[1:], END][start:end],
         title="Logit lens",
-        protocol=f"On {example.source}.",
+        protocol=f"On {example.source}{part}.",
     )
     return picture("logit-lens", figure, "Most likely token and its probability at each depth and position")
 
