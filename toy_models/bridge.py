@@ -93,6 +93,7 @@ def empty_bridge(config: TransformerConfig, like: Tensor) -> TransformerBridge:
         act_fn=config.activation,
         normalization_type=None if config.normalization == "none" else config.normalization,
         positional_embedding_type="rotary" if config.positions == "rotary" else "standard",
+        attention_dir=config.attention_dir,
         eps=config.norm_eps,
         init_weights=False,
         dtype=like.dtype,
@@ -158,8 +159,8 @@ def unsupported(bridge: TransformerBridge) -> Iterator[str]:
         yield f"rotary positions on a part of the head ({cfg.rotary_dim} of {cfg.d_head})"
     if is_rotary(cfg) and getattr(cfg, "rope_scaling", None):
         yield f"scaled rotary positions ({cfg.rope_scaling})"
-    if cfg.attention_dir != "causal":
-        yield "attention to later positions"
+    if cfg.attention_dir not in ("causal", "bidirectional"):
+        yield f"attention_dir {cfg.attention_dir!r}"
     if cfg.final_rms and not kind_of_norm(cfg).startswith("RMS"):
         yield "final normalisation of another kind than the others"
     if cfg.d_vocab_out not in (-1, cfg.d_vocab):
@@ -179,6 +180,7 @@ def config_of(bridge: TransformerBridge) -> TransformerConfig:
         d_vocab=cfg.d_vocab,
         n_ctx=cfg.n_ctx,
         positions="rotary" if is_rotary(cfg) else "standard",
+        attention_dir=cfg.attention_dir,
         normalization=kind_of_norm(cfg),  # type: ignore[arg-type]
         d_mlp=0 if cfg.attn_only else cfg.d_mlp,
         activation="relu" if not cfg.attn_only and (cfg.act_fn or "").lower() == "relu" else "gelu",

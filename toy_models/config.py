@@ -11,11 +11,12 @@ from toy_models.errors import InputError
 Positions = Literal["shortformer", "standard", "rotary", "none"]
 Normalization = Literal["none", "LN", "LNPre", "RMS", "RMSPre"]
 Activation = Literal["gelu", "relu"]
+AttentionDir = Literal["causal", "bidirectional"]
 
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Shape and options of a decoder; attention-only unless `d_mlp` is above 0.
+    """Shape and options of a transformer; attention-only unless `d_mlp` is above 0.
 
     Raises `InputError` when made, if no model can be built from the values; the message says which value and why.
     """
@@ -37,6 +38,8 @@ class TransformerConfig:
     rotary: q and k are rotated; none."""
     learned_positions: bool = True
     """Whether the position table is learned, or else a fixed sinusoidal one (shortformer and standard)."""
+    attention_dir: AttentionDir = "causal"
+    """causal: a position attends to itself and what is before it; bidirectional: to the whole sequence."""
     smeared_keys: bool = False
     """Each head mixes its key with that of the token before, by a learned share."""
     normalization: Normalization = "none"

@@ -100,6 +100,11 @@ def check_model_fits(model: TransformerConfig, d_vocab: int, n_ctx: int) -> None
         raise InputError(f"the model has d_vocab {model.d_vocab}, the task {d_vocab}; they must be equal")
     if model.n_ctx < n_ctx:
         raise InputError(f"the task's sequences have {n_ctx} tokens, the model's n_ctx is only {model.n_ctx}")
+    if model.attention_dir != "causal":
+        raise InputError(
+            f"training predicts the next token, which attention_dir={model.attention_dir!r} lets the model see; "
+            "use 'causal'"
+        )
     if n_ctx < 2:
         raise InputError(f"sequences need at least 2 tokens, so that there is a next one, got n_ctx {n_ctx}")
 

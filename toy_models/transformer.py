@@ -2,7 +2,7 @@
 
 Names, shapes and hook points are TransformerLens'; rows are vectors (`x @ W`). With h heads:
 
-    scores  = (x W_Q + b_Q) (x W_K + b_K)^T / sqrt(d_head)      masked to -inf above the diagonal
+    scores  = (x W_Q + b_Q) (x W_K + b_K)^T / sqrt(d_head)      masked to -inf above the diagonal, if causal
     pattern = softmax(scores)
     z       = pattern (x W_V + b_V)
     out     = sum_h z W_O + b_O                                  added to the residual stream
@@ -31,7 +31,7 @@ from toy_models.stacked import StackedWeights
 
 
 class Transformer(StackedWeights, nn.Module):
-    """A decoder-only transformer; `model(tokens)` gives logits `[batch pos d_vocab]`.
+    """A transformer without an encoder; `model(tokens)` gives logits `[batch pos d_vocab]`.
 
     Weights are drawn from `generator` (or torch's default one): N(0, config.initial_std) for matrices, zero biases,
     unit gains. The stacked views `W_Q [layer head d_model d_head]` and so on are those of TransformerLens.
@@ -174,6 +174,7 @@ class Attention(NamedQKV):
     def __init__(self, config: TransformerConfig):
         super().__init__()
         self.n_heads, self.d_head = config.n_heads, config.d_head
+        self.causal = config.attention_dir == "causal"
         self.W_QKV = nn.Parameter(torch.empty(3, config.n_heads, config.d_head, config.d_model))
         self.W_O = nn.Parameter(torch.empty(config.n_heads, config.d_head, config.d_model))
         self.b_QKV = nn.Parameter(torch.zeros(3, config.n_heads, config.d_head)) if config.biases else None
@@ -232,11 +233,13 @@ class Attention(NamedQKV):
         """pattern @ v: by the fused kernel, or step by step when scores or pattern are watched."""
         if not (self.hook_attn_scores.watched or self.hook_pattern.watched):
             q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+            return F.scaled_dot_product_attention(q, k, v, is_causal=self.causal).transpose(1, 2)
         scaled = q / math.sqrt(self.d_head)
         scores = einsum(scaled, k, "batch dest head d, batch src head d -> batch head dest src")
-        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
-        scores = self.hook_attn_scores(scores.masked_fill(future, -torch.inf))
+        if self.causal:
+            future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
+            scores = scores.masked_fill(future, -torch.inf)
+        scores = self.hook_attn_scores(scores)
         pattern = self.hook_pattern(scores.softmax(-1))
         return einsum(pattern, v, "batch head dest src, batch src head d -> batch dest head d")
 

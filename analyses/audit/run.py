@@ -28,6 +28,7 @@ from analyses.audit.within import verdicts_of
 from analyses.criteria import Criteria
 from analyses.evidence import KINDS, Kind
 from analyses.loading import Subject, load_subject
+from interp.causality import require_causal
 from interp.errors import InputError
 from interp.heads import HeadBattery, measure_heads, next_token_push
 from interp.names import Head
@@ -125,6 +126,7 @@ def _gather(
     bar: Progress,
 ) -> tuple[Sources, HeadBattery, tuple[Head, ...] | None]:
     """The evidence, and the heads that the plan has chosen for its costly part."""
+    require_causal(model, "the audit")
     generator, plan = torch.Generator().manual_seed(seed), extras.plan
     weights = weights_of(model)
     with bar.stage("behaviour"):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from analyses.arguments import Aim
 from analyses.paths.sample import Sample, estimated
+from interp.causality import require_causal
 from interp.errors import InputError
 from interp.heads.matching import copy_entries, first_entries, offset_entries
 from interp.heads.stimuli import fresh_control
@@ -126,6 +127,7 @@ def score_runs(model: nn.Module, sample: Sample, generator: torch.Generator) -> 
 
     Of a single sequence there are two copies: a contrast is kept by sequence and wants two.
     """
+    require_causal(model, "the contrast of what follows earlier copies")
     tokens = sample.tokens.expand(2, -1) if sample.single else sample.tokens
     frozen = freeze(model, tokens, scores=True)
     if sample.protocol is None:

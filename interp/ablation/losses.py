@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from interp.causality import require_causal
 from interp.errors import InputError
 from interp.finite import require_finite
 
@@ -42,6 +43,7 @@ def sequence_means(
     model: nn.Module, tokens: Int[Tensor, "batch pos"], masks: Bool[Tensor, "which batch pos"]
 ) -> Float[Tensor, "which quantity batch"]:
     """Loss, logit and probability of the tokens in each mask, averaged over a sequence; NaN where it has none."""
+    require_causal(model, "the loss of the next token")
     tokens = tokens.to(device_of(model))
     return masked_means(target_values(model(tokens), tokens), masks)
 

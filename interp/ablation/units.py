@@ -17,6 +17,7 @@ from interp.ablation.losses import device_of, masked_means, scored_masks, target
 from interp.ablation.metric import SequenceMetric, metric_values
 from interp.ablation.random_sets import random_sets
 from interp.ablation.removal import HELD, Over, To, held_patterns, stand_ins
+from interp.causality import require_causal
 from interp.errors import InputError
 from interp.hooks import ablate, intervene, record
 from interp.stats import (
@@ -161,6 +162,7 @@ class _Run:
     """What the model does on the tokens with units removed, minus what it does intact."""
 
     def __init__(self, model: nn.Module, tokens: Tensor, scored: Tensor, metric: SequenceMetric | None):
+        require_causal(model, "the loss of the next token")
         self.model, self.metric = model, metric
         self.tokens, self.masks = tokens.to(device_of(model)), scored_masks(tokens, scored)
         self.said = f"{len(tokens)} sequences, {int(scored.sum())} scored tokens"

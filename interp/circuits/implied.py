@@ -18,8 +18,9 @@ def positional_pattern(
 ) -> Float[Tensor, "dest src"]:
     """The attention pattern that positions imply when every token is the average one.
 
-    softmax over src <= dest of q_dest R(dest - src) k_src^T / attn_scale, with q and k (biases included) of the mean
-    token embedding plus the position; position 0 holds the token `bos` if one is given. Rows sum to 1.
+    softmax over src <= dest (over every src in a bidirectional model) of q_dest R(dest - src) k_src^T / attn_scale,
+    with q and k (biases included) of the mean token embedding plus the position; position 0 holds the token `bos` if
+    one is given. Rows sum to 1.
     """
     weights.check_head(head)
     content = weights.W_E.mean(0).expand(weights.n_ctx, -1).clone()
@@ -27,8 +28,10 @@ def positional_pattern(
         content[0] = weights.W_E[bos]
     q, k = _queries_and_keys(weights, head, content, torch.arange(weights.n_ctx))
     scores = _rotated_scores(weights, q, k)
-    future = torch.ones_like(scores, dtype=torch.bool).triu(1)
-    return scores.masked_fill(future, -torch.inf).softmax(-1)
+    if weights.attention_dir == "causal":
+        future = torch.ones_like(scores, dtype=torch.bool).triu(1)
+        scores = scores.masked_fill(future, -torch.inf)
+    return scores.softmax(-1)
 
 
 def token_scores(

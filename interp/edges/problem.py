@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.ablation.losses import masked_means, scored_masks
+from interp.causality import require_causal
 from interp.edges.graph import Graph, graph_of
 from interp.edges.graph_run import Nudge, Outputs, embeddings, run_graph
 from interp.errors import InputError
@@ -109,6 +110,8 @@ def edge_problem(
     corrupted tokens, tokens that cannot be run, or an unknown metric or ablation.
     """
     _check(tokens, scored, metric, ablation, corrupted, reference)
+    if metric != "kl":
+        require_causal(weights, "a metric of the next token")
     graph = graph_of(weights)
     tokens, scored = tokens.to(weights.device), scored.to(weights.device)
     start = embeddings(weights, graph, tokens)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
+from interp.causality import require_causal
 from interp.errors import InputError
 from interp.heads.detectors import DETECTORS, PREFIX_MATCHING, Readings, read_patterns
 from interp.heads.evaluators import copying_samples
@@ -83,6 +84,7 @@ def measure_heads(
 
     Raises `InputError` for a model without attention layers, or a vocabulary or context too small to repeat anything.
     """
+    require_causal(model, "a detector of heads that look back")
     shape = shape_of(model)
     protocol = olsson_protocol(shape.d_vocab, shape.n_ctx, bos, excluded)
     tokens = repeated_tokens(protocol, n, generator)
@@ -104,6 +106,7 @@ def prefix_matching_by_period(
     level: float = 0.95,
 ) -> dict[int, HeadScores]:
     """Prefix matching at several periods: a head that looks a fixed distance back scores at one of them only."""
+    require_causal(model, "a detector of heads that look back")
     shape, found = shape_of(model), {}
     for protocol in protocols:
         tokens = repeated_tokens(protocol, n, generator)
@@ -128,6 +131,7 @@ def score_heads(
 
     Sequences in which a detector finds no eligible query are left out of its score.
     """
+    require_causal(model, "a detector of heads that look back")
     names = tuple(DETECTORS) if detectors is None else tuple(detectors)
     if unknown := [name for name in names if name not in DETECTORS]:
         raise InputError(f"there is no detector {unknown[0]!r}; there are {', '.join(DETECTORS)}")

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from interp.ablation.losses import device_of, token_losses
+from interp.causality import require_causal
 from interp.errors import InputError
 from interp.stats import Estimates, bootstrap_intervals
 
@@ -71,6 +72,7 @@ def every_loss(
     model: nn.Module, tokens: Int[Tensor, "batch pos"], at_once: int | None = None
 ) -> Float[Tensor, "batch place"]:
     """The loss of every token but the first of each sequence, nats, float64, on the CPU."""
+    require_causal(model, "the loss of the next token")
     if tokens.ndim != 2 or tokens.shape[1] < 2 or not len(tokens):
         raise InputError(f"losses need tokens [batch pos] of at least 2 positions, got {list(tokens.shape)}")
     if at_once is not None and at_once < 1:

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from interp import names
+from interp.causality import require_causal
 from interp.errors import InputError
 from interp.hooks import record
 from interp.inputs import checked
@@ -69,6 +70,7 @@ def direct_logit_attribution(
     """
     w = weights_of(model, fold=False)
     if targets is None:
+        require_causal(w, "attribution to the next token (without targets=)")
         scored_predictions(tokens, None)
         targets = tokens[:, 1:]
     check_targets(w, tokens, targets)

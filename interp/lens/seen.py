@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from interp.causality import require_causal
 from interp.errors import InputError
 from interp.finite import require_finite
 from interp.hooks import record
@@ -42,6 +43,7 @@ def seen(
 
     Raises `InputError` for fewer than two sequences with a scored position, or a mask of another shape.
     """
+    require_causal(model, "a lens that predicts the next token")
     mask = scored_predictions(tokens, scored)
     tokens, mask = tokens[mask.any(1)], mask[mask.any(1)]
     if len(tokens) < 2:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from interp.ablation.losses import device_of
+from interp.causality import require_causal
 from interp.errors import InputError
 from interp.finite import require_finite
 from interp.hooks import intervene
@@ -83,6 +84,8 @@ def two_runs(
         raise InputError(f"an interval over sequences needs at least two of them, got {len(clean)}")
     if len(metric) != len(clean):
         raise InputError(f"the metric {metric.name!r} is about {len(metric)} sequences, there are {len(clean)}")
+    if metric.name == "loss":
+        require_causal(model, "the loss of the next token")
     if direction not in ("denoising", "noising"):
         raise InputError(f"direction must be 'denoising' or 'noising', got {direction!r}")
     if batch_size < 1:

@@ -7,6 +7,7 @@ from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interp.causality import require_causal
 from interp.errors import InputError
 from interp.lens.predictions import scored_predictions
 from interp.names import Head
@@ -95,6 +96,7 @@ class SequenceLoss:
         """`scored[b, i]`: the token at i counts (by default all but the first). Or `targets[b, p]`: what position p is
         to predict, -1 where that does not count. `InputError` for both, or unless two sequences have a prediction."""
         if targets is None:
+            require_causal(run.weights, "the loss of the next token")
             mask = torch.nn.functional.pad(scored_predictions(run.tokens, scored), (0, 1))
             targets = run.tokens.roll(-1, dims=1)
         else:

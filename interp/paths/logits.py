@@ -19,6 +19,7 @@ from einops import einsum, rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from interp.causality import require_causal
 from interp.errors import InputError
 from interp.inputs import checked
 from interp.lens.predictions import scored_predictions
@@ -173,6 +174,7 @@ def readings(
     """Positions and targets, checked; what was left out filled in."""
     length = run.tokens.shape[1]
     if targets is None:
+        require_causal(run.weights, "taking the next token's logit apart (without targets=)")
         scored_predictions(run.tokens, None)
         at = checked_positions(range(length - 1) if positions is None else positions, length - 1, " with a next token")
         return at, run.tokens[:, [p + 1 for p in at]]

@@ -87,7 +87,7 @@ class ScorePaths:
     def contrast(self, targets: Bool[Tensor, "batch dest src"]) -> "Contrast":
         """Each pair's part in the contrast: mean score at a query's targets minus the mean over its other keys.
 
-        Averaged over the queries that have a target and another allowed key (src <= dest), then kept by sequence.
+        Averaged over the queries that have a target and another allowed key (not masked), then kept by sequence.
         Raises `InputError` for masks of another shape, if fewer than two sequences have such a query, and for so many
         pairs of paths that they do not fit `MEMORY` bytes.
         """
@@ -99,8 +99,9 @@ class ScorePaths:
                 f"the parts of {len(self.queries)} x {len(self.keys)} pairs of paths take {size / 1e9:.3g} GB, more "
                 f"than {MEMORY / 1e9:.3g} GB: bound the paths with order= or most=, or pass fewer sequences"
             )
-        targets = targets.to(self.scores.device).tril()
-        others = torch.ones_like(targets).tril() & ~targets
+        allowed = self.scores.isfinite()
+        targets = targets.to(self.scores.device) & allowed
+        others = allowed & ~targets
         eligible = targets.any(-1) & others.any(-1)
         if int(eligible.any(1).sum()) < 2:
             raise InputError("a contrast needs queries with a target and another allowed key in at least two sequences")

@@ -66,6 +66,7 @@ def read_ours(model: Any) -> TransformerWeights:
         attn_scale=math.sqrt(config.d_head),
         normalization=config.normalization,
         norm_eps=config.norm_eps,
+        attention_dir=getattr(config, "attention_dir", "causal"),
         rotary_base=config.rotary_base if rotary else None,
         rotary_dim=config.d_head if rotary else 0,
         tied=config.tied_embeddings,
@@ -144,6 +145,7 @@ def read_bridge(bridge: Any) -> TransformerWeights:
         attn_scale=config.attn_scale if config.use_attn_scale and config.attn_scale > 0 else math.sqrt(d_head),
         normalization=kind,  # type: ignore[arg-type]
         norm_eps=config.eps,
+        attention_dir=config.attention_dir,
         W_pos=None if rotary else copy(state["pos_embed.weight"]),
         rotary_base=float(config.rotary_base) if rotary else None,
         rotary_dim=(config.rotary_dim or d_head) if rotary else 0,
@@ -170,7 +172,7 @@ def refuse_unread_options(bridge: Any) -> None:
         "its MLP normalises in the middle (solu_ln)": config.act_fn == "solu_ln" and not config.attn_only,
         "attention scores are capped": config.attn_scores_soft_cap > 0,
         "logits are capped": config.output_logits_soft_cap > 0,
-        "attention also looks ahead": config.attention_dir != "causal",
+        f"attention_dir={config.attention_dir!r} is unknown": config.attention_dir not in ("causal", "bidirectional"),
         "rotary positions are rescaled (rope_scaling)": isinstance(scaling, dict),
         f"normalization_type={kind!r} is unknown": kind is not None
         and str(kind).upper() not in ("LN", "LNPRE", "RMS", "RMSPRE"),

@@ -13,6 +13,7 @@ from interp.errors import InputError
 from interp.names import Head, check
 
 Normalization = Literal["none", "LN", "LNPre", "RMS", "RMSPre"]
+AttentionDir = Literal["causal", "bidirectional"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,8 @@ class TransformerWeights:
     normalization: Normalization
     """What still stands before every read of the residual stream."""
     norm_eps: float
+    attention_dir: AttentionDir = "causal"
+    """causal: scores above the diagonal are -inf; bidirectional: none is."""
     W_pos: Float[Tensor, "n_ctx d_model"] | None = None
     """Standard positions, added to the residual stream."""
     W_pos_attn: Float[Tensor, "layer n_ctx d_model"] | None = None
@@ -154,8 +157,9 @@ class TransformerWeights:
             raise InputError(
                 "with rotary positions there is no single W_Q W_K^T: pass offset=dest - src, for example offset=1"
             )
-        if not 0 <= offset < self.n_ctx:
-            raise InputError(f"offset = dest - src must lie in 0..{self.n_ctx - 1}, got {offset}")
+        lowest = 0 if self.attention_dir == "causal" else 1 - self.n_ctx
+        if not lowest <= offset < self.n_ctx:
+            raise InputError(f"offset = dest - src must lie in {lowest}..{self.n_ctx - 1}, got {offset}")
         angles, (first, second) = offset * self.frequencies(), self.pairs()
         R = torch.eye(self.d_head, dtype=torch.float64)
         R[first, first] = R[second, second] = angles.cos()

@@ -53,6 +53,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"normalization": "LNPre", "d_model": 1}, "LN of a single number is always 0"),
     ({"positions": "alibi"}, "positions must be one of 'shortformer', 'standard', 'rotary', 'none', got 'alibi'"),
     ({"normalization": "BN"}, "normalization must be one of 'none', 'LN', 'LNPre', 'RMS', 'RMSPre', got 'BN'"),
+    ({"attention_dir": "both"}, "attention_dir must be one of 'causal', 'bidirectional', got 'both'"),
     ({"activation": "gelu_new"}, "activation must be one of 'gelu', 'relu', got 'gelu_new'"),
     ({"n_layers": 2.0}, "n_layers must be a whole number, got 2.0"),
     ({"n_layers": True}, "n_layers must be a whole number, got True"),

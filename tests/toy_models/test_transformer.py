@@ -113,7 +113,8 @@ def slow_layer(config, weights, block, x, table):
         if config.positions == "rotary":
             q, k = ([slow_turn(row, i, config.rotary_base) for i, row in enumerate(rows)] for rows in (q, k))
         for i in range(len(x)):
-            powers = [math.exp(float(q[i] @ k[j]) / math.sqrt(config.d_head)) for j in range(i + 1)]
+            seen = range(i + 1 if config.attention_dir == "causal" else len(x))
+            powers = [math.exp(float(q[i] @ k[j]) / math.sqrt(config.d_head)) for j in seen]
             z = sum(power / sum(powers) * v[j] for j, power in enumerate(powers))
             after[i] = after[i] + z @ weights[f"{attn}.W_O"][h]
     return after if not config.d_mlp else [slow_mlp(config, weights, block, row) for row in after]
@@ -155,6 +156,8 @@ OPTIONS = {
     "relu, no biases": {"d_mlp": 9, "activation": "relu", "biases": False},
     "one head of one number": {"n_heads": 1, "d_head": 1},
     "no layers": {"n_layers": 0},
+    "bidirectional": {"attention_dir": "bidirectional"},
+    "bidirectional, rotary, smeared": {"attention_dir": "bidirectional", "positions": "rotary", "smeared_keys": True},
     "other base and eps": {"positions": "rotary", "rotary_base": 50.0, "norm_eps": 0.1},
 }
 
@@ -264,6 +267,18 @@ def test_a_token_changes_nothing_before_itself(generator, positions, smeared, wa
         change = (model(other) - model(tokens)).detach().abs().amax((0, 2))
         assert float(change[:place].max() if place else 0.0) <= 1e-5
         assert float(change[place]) > 1e-2
+    stop()
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_in_a_bidirectional_model_every_token_reaches_every_position_and_no_score_is_masked(generator, watched):
+    model, tokens = random_model(generator, attention_dir="bidirectional"), some_tokens(generator)
+    stop = watch(model) if watched else lambda: None
+    other = tokens.clone()
+    other[:, -1] = (other[:, -1] + 1) % 11
+    assert float((model(other) - model(tokens)).detach().abs().amax((0, 2)).min()) > 1e-3
+    (scores,) = seen_at(model, tokens, "blocks.0.attn.hook_attn_scores")
+    assert bool(scores.isfinite().all())
     stop()
 
 

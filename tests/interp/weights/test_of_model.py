@@ -245,7 +245,6 @@ def test_weights_of_a_bridge_after_compatibility_mode_give_its_logits():
         ({"attn_only": False, "act_fn": "solu_ln", "d_mlp": 6}, "solu_ln"),
         ({"attn_scores_soft_cap": 5.0}, "scores are capped"),
         ({"output_logits_soft_cap": 5.0}, "logits are capped"),
-        ({"attention_dir": "bidirectional"}, "looks ahead"),
         ({"final_rms": True}, "final_rms"),
         ({"positional_embedding_type": "rotary", "rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
     ],
