@@ -9,9 +9,12 @@ from interp.ablation.losses import token_losses
 from interp.ablation.metric import metric_effects
 from interp.ablation.redundancy import Interactions, interactions, pairs_within
 from interp.ablation.removal import Removal, removal
+from interp.ablation.unit_controls import ClassEffect, Controls, UnitRemoval, unit_removal
 from interp.ablation.units import Unit, UnitEffects, UnitSetEffect, unit_effects, unit_set_effect
 
 __all__ = [
+    "ClassEffect",
+    "Controls",
     "EdgeEffects",
     "HeadEffects",
     "IdealPattern",
@@ -21,6 +24,7 @@ __all__ = [
     "SetEffect",
     "Unit",
     "UnitEffects",
+    "UnitRemoval",
     "UnitSetEffect",
     "edge_effects",
     "fewest_enough",
@@ -34,5 +38,6 @@ __all__ = [
     "set_effect",
     "token_losses",
     "unit_effects",
+    "unit_removal",
     "unit_set_effect",
 ]
