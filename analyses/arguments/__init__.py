@@ -1,6 +1,7 @@
 """The options of every `interp` command; no torch import, so that `--help` is quick."""
 
 from analyses.arguments.auditing import Audit
+from analyses.arguments.claims import Claims
 from analyses.arguments.common import Common, OnModel, OnSequence
 from analyses.arguments.making import Demo, Handmade, Train
 from analyses.arguments.reading import Aim, Circuits, Composition, Heads, Lens, Paths, Patterns
@@ -8,7 +9,7 @@ from analyses.arguments.searching import Search
 
 COMMANDS: dict[str, type[Common]] = {
     kind.__name__.lower(): kind
-    for kind in (Demo, Train, Handmade, Audit, Heads, Patterns, Circuits, Composition, Lens, Paths, Search)
+    for kind in (Demo, Train, Handmade, Audit, Heads, Patterns, Circuits, Composition, Lens, Paths, Search, Claims)
 }
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Aim",
     "Audit",
     "Circuits",
+    "Claims",
     "Common",
     "Composition",
     "Demo",

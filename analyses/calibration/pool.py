@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from analyses.audit import Criteria
 from analyses.calibration.cases import Case, cases_of
 from analyses.calibration.draws import Draw
-from analyses.calibration.processes import mapped
+from analyses.processes import mapped
 
 Task = tuple[Draw, tuple[Criteria, ...]]
 

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from analyses.calibration.processes import mapped
+from analyses.processes import mapped
 from analyses.calibration.trained.cache import is_trained, trained
 from analyses.calibration.trained.cases import Case
 from analyses.calibration.trained.rows import judge
