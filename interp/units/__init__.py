@@ -1,23 +1,34 @@
 """What units, filters and layers of any model do on inputs: responses, gradients, how linear, what drives them most."""
 
 from interp.units.convolution import ConvolutionMatrix, convolution_matrix
+from interp.units.gradient_noise import GradientNoise, flat_gradient, gradient_noise, minibatch_gradients
 from interp.units.gradients import GradientNorms, gradient_norms
 from interp.units.linearity import Linearity, effective_linearity
 from interp.units.maximise import Maximised, maximise_units
+from interp.units.optimiser_memory import OptimiserMemory, optimiser_memory
 from interp.units.probes import Probe, linear_probe
 from interp.units.responses import Responses, unit_responses
+from interp.units.sharpness import Sharpness, sharpness
 
 __all__ = [
     "ConvolutionMatrix",
+    "GradientNoise",
     "GradientNorms",
     "Linearity",
     "Maximised",
+    "OptimiserMemory",
     "Probe",
     "Responses",
+    "Sharpness",
     "convolution_matrix",
     "effective_linearity",
+    "flat_gradient",
+    "gradient_noise",
     "gradient_norms",
     "linear_probe",
     "maximise_units",
+    "minibatch_gradients",
+    "optimiser_memory",
+    "sharpness",
     "unit_responses",
 ]
