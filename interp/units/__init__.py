@@ -1,6 +1,8 @@
 """What units, filters and layers of any model do on inputs: responses, gradients, how linear, what drives them most."""
 
+from interp.units.coadaptation import Cancelled, Deletion, cancelled_share, deletion_damage
 from interp.units.convolution import ConvolutionMatrix, convolution_matrix
+from interp.units.drift import Moments, drift, unit_moments
 from interp.units.gradient_noise import GradientNoise, flat_gradient, gradient_noise, minibatch_gradients
 from interp.units.gradients import GradientNorms, gradient_norms
 from interp.units.linearity import Linearity, effective_linearity
@@ -11,16 +13,22 @@ from interp.units.responses import Responses, unit_responses
 from interp.units.sharpness import Sharpness, sharpness
 
 __all__ = [
+    "Cancelled",
     "ConvolutionMatrix",
+    "Deletion",
     "GradientNoise",
     "GradientNorms",
     "Linearity",
     "Maximised",
+    "Moments",
     "OptimiserMemory",
     "Probe",
     "Responses",
     "Sharpness",
+    "cancelled_share",
     "convolution_matrix",
+    "deletion_damage",
+    "drift",
     "effective_linearity",
     "flat_gradient",
     "gradient_noise",
@@ -30,5 +38,6 @@ __all__ = [
     "minibatch_gradients",
     "optimiser_memory",
     "sharpness",
+    "unit_moments",
     "unit_responses",
 ]
