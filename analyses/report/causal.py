@@ -77,27 +77,27 @@ def measured(context: Context, causal: Causal) -> list[Head]:
 
 def collateral(context: Context, causal: Causal) -> Block:
     """The effect on predictable tokens beside its controls, head by head."""
-    rows = tuple((str(head), *effect_cells(causal, head)) for head in measured(context, causal))
-    header = ["head"]
-    for to in causal.effects.predictable:
-        header += [f"predictable, by {to}", "interval", "other heads", f"other tokens, by {to}", "interval"]
+    heads = measured(context, causal)
+    rows = tuple(row for head in heads for row in effect_rows(causal, head))
+    header = ("head", "written instead", "predictable tokens", "interval", "other heads", "other tokens", "interval")
     caption = (
         "Increase of the loss in nats per token; tokens are predictable when an earlier copy tells them. "
         "Other heads: the mean effect of the other heads of the same layer."
     )
-    folded = "Effects of removing each head" if len(rows) > LONG else ""
-    return Table(tuple(header), rows, caption, tuple(range(1, len(header))), folded)
+    folded = "Effects of removing each head" if len(heads) > LONG else ""
+    return Table(header, rows, caption, tuple(range(2, len(header))), folded)
 
 
-def effect_cells(causal: Causal, head: Head) -> list[Cell]:
-    """By each way of removing: the effect, the mean of its layer's other heads, and the effect elsewhere."""
-    cells: list[Cell] = []
+def effect_rows(causal: Causal, head: Head) -> list[tuple[Cell, ...]]:
+    """For each way of removing: the effect, the mean of its layer's other heads, and the effect elsewhere."""
+    rows: list[tuple[Cell, ...]] = []
     for to, effects in causal.effects.by.items():
         others, elsewhere = effects.loss.nulls.get(OTHERS), causal.effects.elsewhere.get(to)
-        cells += estimate_cells(causal.effects.predictable[to][head])
-        cells.append("" if others is None else number(float(others[head])))
-        cells += ("", "") if elsewhere is None else estimate_cells(elsewhere[head])
-    return cells
+        here = estimate_cells(causal.effects.predictable[to][head])
+        beside = "" if others is None else number(float(others[head]))
+        there = ("", "") if elsewhere is None else estimate_cells(elsewhere[head])
+        rows.append(("" if rows else str(head), to, *here, beside, *there))
+    return rows
 
 
 def feeding(causal: Causal) -> tuple[Block, ...]:
