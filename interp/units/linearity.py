@@ -15,6 +15,9 @@ from interp.stats import Estimate, Null, null_summary
 from interp.stats.ratios import resample
 from interp.units.watched import check_inputs
 
+RIDGES = tuple(10.0**power for power in range(-8, 3))
+"""What is tried where no ridge is given."""
+
 
 @dataclass(frozen=True, eq=False)
 class Linearity:
@@ -32,6 +35,7 @@ class Linearity:
     """Inputs that the map was fitted to."""
     d_source: int
     d_target: int
+    ridge: float
 
     def to_dict(self) -> dict[str, Any]:
         return vars(self) | {"r2": self.r2.to_dict(), "shuffled": self.shuffled.to_dict()}
@@ -40,11 +44,11 @@ class Linearity:
 def effective_linearity(
     model: nn.Module,
     inputs: Float[Tensor, "n *rest"],
-    source: str,
+    source: str | None,
     target: str,
     generator: torch.Generator,
     *,
-    ridge: float = 0.0,
+    ridge: float | None = 0.0,
     shuffles: int = 20,
     batch_size: int = 256,
     axes: Mapping[str, str] | None = None,
@@ -52,34 +56,40 @@ def effective_linearity(
 ) -> Linearity:
     """R² = 1 - sum ||y - (x A + b)||² / sum ||y - mean(y)||² over a held-out half of the inputs.
 
-    x and y are all values at two points (pixels and units flattened); A and b minimise the squared error plus `ridge`
-    times ||A||² (x centred) on the other half, whose mean is mean(y). Halves, shuffling and the bootstrap over
-    held-out inputs are drawn from `generator`. Raises `InputError` for a model in training mode, points that are
-    unknown or mean several places, values that do not vary or are not finite, and without `ridge` for no more fitted
-    inputs than x has numbers, which any map would fit.
+    x and y are all values at two points (pixels and units flattened; `source` None: the inputs themselves); A and b
+    minimise the squared error plus `ridge` times ||A||² (x centred) on the other half, whose mean is mean(y). With
+    `ridge` None it is the one of `RIDGES` times the mean square of x's principal coordinates that predicts each fitted
+    input best from the others (leave-one-out, Allen 1974, "PRESS"). With few inputs even an affine layer falls short of
+    1: R² from the same source to something that is affine in it (a convolution before its activation) says how far.
+    Halves, shuffling and the bootstrap over held-out inputs are drawn from `generator`. Raises `InputError` for a model
+    in training mode, points that are unknown or mean several places, values that do not vary or are not finite, and
+    with a `ridge` of 0 for no more fitted inputs than x has numbers, which any map would fit.
     """
     check_inputs(model, inputs, least=4)
-    names = [_single(model, name, axes) for name in (source, target)]
+    names = [None if name is None else _single(model, name, axes) for name in (source, target)]
     x, y = _values(model, inputs, names, batch_size, axes)
     order = torch.randperm(len(x), generator=generator)
     fit, held = order[: len(order) // 2], order[len(order) // 2 :]
     if ridge == 0 and len(fit) <= x.shape[1] + 1:
         raise InputError(
-            f"{source} has {x.shape[1]} numbers, more than the {len(fit)} inputs to fit to determine: "
+            f"{source or 'the input'} has {x.shape[1]} numbers, more than the {len(fit)} inputs to fit to determine: "
             "give more inputs, or ridge="
         )
-    solve = _solver(x[fit] - x[fit].mean(0), ridge)
-    left, whole = _errors(x, y, solve, fit, held)
+    fitted = x[fit] - x[fit].mean(0)
+    chosen = _leave_one_out(fitted, y[fit] - y[fit].mean(0)) if ridge is None else ridge
+    smooth = (x[held] - x[fit].mean(0)) @ _solver(fitted, chosen)
+    left, whole = _errors(smooth, y[fit], y[held])
     if float(whole.sum()) == 0:
         raise InputError("the values at the target are the same for all inputs: there is nothing to explain")
     ratio = resample(len(held), generator, level).ratio(left[:, None], whole)[0]
     r2 = Estimate(1 - ratio.mean, 1 - ratio.high, 1 - ratio.low, ratio.n, ratio.level, ratio.method)
     chance = []
     for _ in range(shuffles):
-        left, whole = _errors(x, y[torch.randperm(len(y), generator=generator)], solve, fit, held)
+        dealt = y[torch.randperm(len(y), generator=generator)]
+        left, whole = _errors(smooth, dealt[fit], dealt[held])
         chance.append(1 - left.sum() / whole.sum())
     null = null_summary(torch.stack(chance), f"each input with the target of another, {shuffles} times")
-    return Linearity(source, target, r2, null, len(fit), x.shape[1], y.shape[1])
+    return Linearity(source or "input", target, r2, null, len(fit), x.shape[1], y.shape[1], chosen)
 
 
 def _single(model: nn.Module, name: str, axes: Mapping[str, str] | None) -> str:
@@ -90,30 +100,51 @@ def _single(model: nn.Module, name: str, axes: Mapping[str, str] | None) -> str:
 
 
 def _values(
-    model: nn.Module, inputs: Tensor, names: list[str], batch_size: int, axes: Mapping[str, str] | None
+    model: nn.Module, inputs: Tensor, names: list[str | None], batch_size: int, axes: Mapping[str, str] | None
 ) -> list[Float[Tensor, "n d"]]:
     device = next((p.device for p in model.parameters()), inputs.device)
     parts: list[list[Tensor]] = [[], []]
+    wanted = list(dict.fromkeys(name for name in names if name is not None))
     for batch in inputs.split(batch_size):
-        run = record(model, batch.to(device), names=list(dict.fromkeys(names)), axes=axes)
+        run = record(model, batch.to(device), names=wanted, axes=axes)
         for kept, name in zip(parts, names, strict=True):
-            kept.append(run[name].flatten(1).double().cpu())
+            kept.append((batch if name is None else run[name]).flatten(1).double().cpu())
     values = [torch.cat(kept) for kept in parts]
     for name, value in zip(names, values, strict=True):
         if not bool(value.isfinite().all()):
-            raise InputError(f"values at {name} are NaN or infinite")
+            raise InputError(f"values at {name or 'the input'} are NaN or infinite")
     return values
 
 
-def _errors(x: Tensor, y: Tensor, solve: Tensor, fit: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
+def _errors(
+    smooth: Float[Tensor, "held fit"], fitted: Float[Tensor, "fit d"], held: Float[Tensor, "held d"]
+) -> tuple[Tensor, Tensor]:
     """Squared error of each held-out input: of the map, and of the mean of what it was fitted to."""
-    A = solve @ (y[fit] - y[fit].mean(0))
-    left = (y[held] - y[fit].mean(0) - (x[held] - x[fit].mean(0)) @ A).square().sum(1)
-    return left, (y[held] - y[fit].mean(0)).square().sum(1)
+    mean = fitted.mean(0)
+    return (held - mean - smooth @ (fitted - mean)).square().sum(1), (held - mean).square().sum(1)
 
 
-def _solver(x: Tensor, ridge: float) -> Float[Tensor, "d n"]:
+def _solver(x: Float[Tensor, "n d"], ridge: float) -> Float[Tensor, "d n"]:
     """S with S y = argmin_A ||x A - y||² + ridge ||A||²; the smallest such A where x does not determine it."""
-    if ridge > 0:
-        return torch.linalg.solve(x.T @ x + ridge * torch.eye(x.shape[1], dtype=x.dtype), x.T)
-    return torch.linalg.pinv(x, rtol=1e-10)
+    if ridge == 0:
+        return torch.linalg.pinv(x, rtol=1e-10)
+    n, d = x.shape
+    if d <= n:
+        return torch.linalg.solve(x.T @ x + ridge * torch.eye(d, dtype=x.dtype), x.T)
+    return torch.linalg.solve(x @ x.T + ridge * torch.eye(n, dtype=x.dtype), x).T
+
+
+def _leave_one_out(x: Float[Tensor, "n d"], y: Float[Tensor, "n d_target"]) -> float:
+    """The ridge whose errors at each input, fitted without it, are smallest: (y - H y) / (1 - diag H), H of the fit."""
+    values, vectors = torch.linalg.eigh(x @ x.T)
+    values = values.clamp_min(0)
+    rotated, scale = vectors.T @ y, float(values.sum()) / min(x.shape)
+    if scale == 0:
+        return 1.0
+    errors = []
+    for ridge in RIDGES:
+        kept = values / (values + ridge * scale)
+        leverage = vectors.square() @ kept + 1 / len(x)
+        missed = y - vectors @ (kept[:, None] * rotated)
+        errors.append(float((missed / (1 - leverage).clamp_min(1e-12)[:, None]).square().sum()))
+    return RIDGES[errors.index(min(errors))] * scale
