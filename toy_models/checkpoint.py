@@ -74,11 +74,16 @@ def save_checkpoint(
     Raises `InputError` for NaN or infinite weights, for values without a JSON form, for a folder that holds
     other files, and (as `OutputError`) when the folder cannot be written.
     """
-    folder = Path(folder)
-    files = model_files(model, metadata)
+    write_checkpoint(Path(folder), model_files(model, metadata), state)
+
+
+def write_checkpoint(folder: Path, files: dict[str, bytes], state: dict[str, Any] | None = None) -> None:
+    """Writes a checkpoint folder that holds these files of a model; else as `save_checkpoint`."""
     if state is not None:
-        files[STATE_TENSORS] = tensor_bytes({k: v for k, v in state.items() if isinstance(v, Tensor)})
-        files[STATE_VALUES] = atomic.json_bytes({k: v for k, v in state.items() if not isinstance(v, Tensor)})
+        files = files | {
+            STATE_TENSORS: tensor_bytes({k: v for k, v in state.items() if isinstance(v, Tensor)}),
+            STATE_VALUES: atomic.json_bytes({k: v for k, v in state.items() if not isinstance(v, Tensor)}),
+        }
     if folder.is_dir():
         others = sorted({p.name for p in folder.iterdir()} - {CONFIG, WEIGHTS, STATE_TENSORS, STATE_VALUES})
         if others:

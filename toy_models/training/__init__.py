@@ -1,18 +1,30 @@
-"""Training: `train` into a folder that can be gone on from, `train_in_memory` without any file."""
+"""Training, of transformers: `train` into a folder that can be gone on from, `train_in_memory` without any file.
 
-from toy_models.training.run import TrainingInterrupted, TrainResult, train, train_in_memory
+Of the models that read images or vectors, and of any module: `train_model` and `train_shelf_in_memory`; what such a
+model is trained to do is in `toy_models.training.objectives`.
+"""
+
+from toy_models.training.base_session import TrainingDiverged
+from toy_models.training.loop import TrainingInterrupted
+from toy_models.training.run import TrainResult, train, train_in_memory
 from toy_models.training.run_folder import load_run_config
-from toy_models.training.session import TrainingDiverged
+from toy_models.training.shelf import ShelfResult, train_model, train_shelf_in_memory
 from toy_models.training.target import EMERGED, Target, measure_target
+from toy_models.training.traces import UpdateTrace, trace_updates
 
 __all__ = [
     "EMERGED",
+    "ShelfResult",
     "Target",
     "TrainResult",
     "TrainingDiverged",
     "TrainingInterrupted",
+    "UpdateTrace",
     "load_run_config",
     "measure_target",
+    "trace_updates",
     "train",
     "train_in_memory",
+    "train_model",
+    "train_shelf_in_memory",
 ]

@@ -26,18 +26,19 @@ def is_matrix(name: str) -> bool:
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Everything AdamW remembers, as "exp_avg/blocks.0.attn.W_Q" and so on: by the names of the state dict."""
+    """Everything an optimiser remembers, as "exp_avg/blocks.0.attn.W_Q" and so on: by the names of the state dict."""
     return qkv.split(
         {
             f"{kind}/{name}": value
             for name, parameter in model.named_parameters()
             for kind, value in optimizer.state.get(parameter, {}).items()
+            if value is not None
         }
     )
 
 
 def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Gives AdamW back what `optimizer_tensors` read from it; `InputError` if it is of another model."""
+    """Gives an optimiser back what `optimizer_tensors` read from it; `InputError` if it is of another model."""
     parameters = dict(model.named_parameters())
     for full_name, tensor in qkv.join(tensors).items():
         kind, _, name = full_name.partition("/")

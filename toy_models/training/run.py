@@ -1,7 +1,6 @@
-"""The training loop, in memory or into a folder."""
+"""Training a transformer, in memory or into a folder."""
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,14 @@ from toy_models.device import find_device
 from toy_models.errors import InputError
 from toy_models.tasks import Task, make_task
 from toy_models.train_config import RunConfig, check_model_fits
-from toy_models.training.interrupt import deferred_interrupt
+from toy_models.training.loop import loop_in_folder, loop_in_memory
 from toy_models.training.losses import Losses
-from toy_models.training.metrics_log import MetricsLog, Record, read_metrics
+from toy_models.training.metrics_log import Record, read_metrics
 from toy_models.training.progress import Progress
-from toy_models.training.run_folder import RunFolder, open_run, resume_command
-from toy_models.training.schedule import is_kept, is_logged
-from toy_models.training.session import Session, TrainingDiverged
+from toy_models.training.run_folder import RunFolder, open_run
+from toy_models.training.session import Session
 from toy_models.training.target import Target, measure_target
 from toy_models.transformer import Transformer
-from toy_models.weights_file import model_hash
 
 
 @dataclass(frozen=True)
@@ -41,14 +38,6 @@ class TrainResult:
     seconds: float
     records: tuple[Record, ...] = field(repr=False)
     folder: Path | None = None
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C was pressed; the checkpoint of `step` was written, and `command` goes on from it."""
-
-    def __init__(self, folder: Path, step: int, steps: int):
-        self.folder, self.step, self.command = folder, step, resume_command(folder)
-        super().__init__(f"stopped after {step} of {steps} steps; to go on: {self.command}")
 
 
 def train(
@@ -82,27 +71,8 @@ def train(
         if newest is not None:
             session.restore(load_checkpoint(newest).model, load_state(newest))
         run.note(status="running", target=target.to_dict())
-        metrics = MetricsLog(run.metrics, keep_until=-1 if newest is None else session.step)
-
-        def on_checkpoint() -> None:
-            session.check_weights()
-            metrics.sync()
-            run.save(session)
-
-        bar = Progress(config.train.steps, target, progress)
-        with closing(metrics), bar, deferred_interrupt() as interrupted:
-            on_record = _recorder(metrics.append, bar, log)
-            try:
-                _loop(session, newest is None, on_record, on_checkpoint, interrupted)
-            except TrainingDiverged as error:
-                run.note(status="diverged")
-                raise TrainingDiverged(error.step, f"{error}. {_last_good(run)}") from error
-            if not session.finished:
-                run.note(status="interrupted")
-                raise TrainingInterrupted(run.path, session.step, config.train.steps)
-            summary = _summary(session)
-            run.finish(session, summary)
-        return _result(summary, session.model, config, target, metrics.records, run.path)
+        records = loop_in_folder(run, session, Progress(config.train.steps, target, progress), log)
+        return _result(run.info["result"], session.model, config, target, records, run.path)
 
 
 def train_in_memory(
@@ -121,46 +91,8 @@ def train_in_memory(
     task = _check_task(config, task)
     target = target or measure_target(task, n_order_free=0)
     session = Session(config, task, target, device)
-    records: list[Record] = []
-    with Progress(config.train.steps, target, progress) as bar:
-        _loop(session, True, _recorder(records.append, bar, log), session.check_weights, lambda: False)
-    return _result(_summary(session), session.model, config, target, records, None)
-
-
-def _loop(
-    session: Session,
-    from_start: bool,
-    on_record: Callable[[Record], None],
-    on_checkpoint: Callable[[], None],
-    interrupted: Callable[[], bool],
-) -> None:
-    """Steps until the session is finished, or, at an interruption, until the checkpoint of the present step."""
-    config = session.config.train
-    if from_start:
-        on_record(session.record(None))
-        on_checkpoint()
-    stop = False
-    while not (session.finished or stop):
-        update = session.advance()
-        if is_logged(session.step, config):
-            on_record(session.record(update))
-        stop = interrupted()
-        if is_kept(session.step, config) or session.finished or stop:
-            on_checkpoint()
-
-
-def _recorder(
-    append: Callable[[Record], None], bar: Progress, log: Callable[[Record], None] | None
-) -> Callable[[Record], None]:
-    """What happens with each record."""
-
-    def on_record(record: Record) -> None:
-        append(record)
-        bar.show(record)
-        if log is not None:
-            log(dict(record))
-
-    return on_record
+    records = loop_in_memory(session, Progress(config.train.steps, target, progress), log)
+    return _result(session.summary(), session.model, config, target, records, None)
 
 
 def _check_task(config: RunConfig, task: Task | None) -> Task:
@@ -169,25 +101,6 @@ def _check_task(config: RunConfig, task: Task | None) -> Task:
         raise InputError("the task was made from another config than the run's")
     check_model_fits(config.model, task.d_vocab, task.n_ctx)
     return task
-
-
-def _last_good(run: RunFolder) -> str:
-    newest = run.newest_checkpoint
-    return "No checkpoint was written" if newest is None else f"The last good checkpoint is {newest}"
-
-
-def _summary(session: Session) -> dict[str, Any]:
-    """`result` in run.json."""
-    return {
-        "step": session.step,
-        "emerged_step": session.emerged_step,
-        "stopped_early": session.stopped_early,
-        "eval_loss": session.losses.all,
-        "eval_predictable_loss": session.losses.predictable,
-        "seconds": session.seconds,
-        "device": str(session.device),
-        "model_hash": model_hash(session.model),
-    }
 
 
 def _result_of_finished(run: RunFolder, config: RunConfig) -> TrainResult:

@@ -26,16 +26,17 @@ from toy_models.checkpoint import (
     WEIGHTS,
     checkpoint_folder,
     list_checkpoints,
-    model_files,
-    save_checkpoint,
+    write_checkpoint,
 )
 from toy_models.config import to_dict
 from toy_models.errors import InputError
+from toy_models.shelf_config import ShelfRunConfig, shelf_run_config_from_dict
 from toy_models.train_config import RunConfig, run_config_from_dict
+from toy_models.training.base_session import BaseSession
 from toy_models.training.seeds import seed_for
-from toy_models.training.session import Session
 from toy_models.training.target import Target
 
+AnyRunConfig = RunConfig | ShelfRunConfig
 METRICS = "metrics.jsonl"
 RUN_FORMAT, RUN_FORMAT_VERSION = "interp-run", 1
 
@@ -69,28 +70,19 @@ class RunFolder:
         self.info = {**self.info, **changes}
         atomic.write_json(self.path / RUN, self.info)
 
-    def save(self, session: Session) -> None:
+    def save(self, session: BaseSession) -> None:
         """Writes a checkpoint of a session that can be gone on from."""
-        metadata = self.metadata(session)
-        save_checkpoint(checkpoint_folder(self.path, session.step), session.model, metadata, session.state())
+        write_checkpoint(checkpoint_folder(self.path, session.step), session.files(), session.state())
 
-    def finish(self, session: Session, result: dict[str, Any]) -> None:
+    def finish(self, session: BaseSession, result: dict[str, Any]) -> None:
         """Writes the final model, then the result."""
-        for name, data in model_files(session.model, self.metadata(session)).items():
+        for name, data in session.files().items():
             atomic.write_bytes(self.path / name, data)
         self.note(status="finished", result=result)
 
-    def metadata(self, session: Session) -> dict[str, Any]:
-        return {
-            "step": session.step,
-            "seed": session.config.train.seed,
-            "task": to_dict(session.config.task),
-            "vocabulary": session.task.vocabulary.to_dict(),
-        }
-
 
 @contextmanager
-def open_run(path: Path, config: RunConfig, resume: bool, overwrite: bool) -> Iterator[RunFolder]:
+def open_run(path: Path, config: AnyRunConfig, resume: bool, overwrite: bool) -> Iterator[RunFolder]:
     """The folder of a new run, or, with `resume`, of the run of this config that is there; locked meanwhile.
 
     Raises `InputError` when both `resume` and `overwrite` are asked for, or neither and a run is there; when that run
@@ -105,7 +97,7 @@ def open_run(path: Path, config: RunConfig, resume: bool, overwrite: bool) -> It
     with _locked(path):
         if resume and (path / RUN).exists():
             info = read_run(path)
-            check_same(to_dict(run_config_from_dict(info["config"])), to_dict(config), path)
+            check_same(to_dict(any_run_config(info["config"])), to_dict(config), path)
             atomic.remove_partial(path)
             atomic.remove_partial(path / CHECKPOINTS)
             yield RunFolder(path, info)
@@ -137,10 +129,25 @@ def read_run(path: Path) -> dict[str, Any]:
 
 
 def load_run_config(path: str | Path) -> RunConfig:
-    """The config of the run in a folder, to go on with it; `InputError` if there is none."""
+    """The config of a transformer's run in a folder, to go on with it; `InputError` if there is none."""
+    config = load_any_config(path)
+    if isinstance(config, ShelfRunConfig):
+        raise InputError(f"{path} holds the run of a {config.kind}, and a transformer's was asked for")
+    return config
+
+
+def load_any_config(path: str | Path) -> AnyRunConfig:
+    """The config of the run in a folder, whatever is trained there; `InputError` if there is none."""
     if not (Path(path) / RUN).exists():
         raise InputError(f"{path} holds no run to go on with: there is no {RUN}")
-    return run_config_from_dict(read_run(Path(path))["config"])
+    return any_run_config(read_run(Path(path))["config"])
+
+
+def any_run_config(values: Any) -> AnyRunConfig:
+    """The config that run.json holds: of a model of the shelf where it names a kind, else of a transformer."""
+    if isinstance(values, dict) and "kind" in values:
+        return shelf_run_config_from_dict(values)
+    return run_config_from_dict(values)
 
 
 def resume_command(path: Path) -> str:
@@ -169,7 +176,7 @@ def check_unused(path: Path) -> None:
             raise InputError(f"{path} already holds {name}, which is of no run; choose another folder")
 
 
-def describe_run(config: RunConfig) -> dict[str, Any]:
+def describe_run(config: AnyRunConfig) -> dict[str, Any]:
     """run.json of a run that begins."""
     return {
         "format": RUN_FORMAT,
