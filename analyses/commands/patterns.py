@@ -1,7 +1,5 @@
 """`interp patterns`: where every head looks on one sequence, as an interactive page and a PNG."""
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -61,7 +59,7 @@ def report(subject: Subject, example: Example, names: list[str], pattern: Float[
         [
             paragraph(subject.describe()),
             paragraph(f"{len(example.labels)} tokens, {example.source}: {' '.join(map(token, example.labels))}"),
-            "Mean attention to a place, over all positions but the first; entropy of the pattern in bits.\n"
+            "Mean attention to a place, over all positions but the first; entropy of the pattern in nats.\n"
             '"even" is a head that attends to everything it can see alike.',
             table(["head", "previous", "itself", "first", "entropy"], rows, "lrrrr"),
         ]
@@ -73,6 +71,6 @@ def places(pattern: Float[Tensor, "dest src"]) -> list[str]:
     if len(pattern) < 2:
         return ["n/a"] * 4
     rows = pattern[1:].double()
-    entropy = torch.special.entr(rows).sum(-1).mean().item() / math.log(2)
+    entropy = torch.special.entr(rows).sum(-1).mean().item()
     means = (pattern.diagonal(-1), pattern.diagonal()[1:], pattern[1:, 0])
     return [*(number(each.double().mean().item()) for each in means), number(entropy, 2)]

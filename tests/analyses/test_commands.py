@@ -1,6 +1,7 @@
 """What the commands print and write: known values of a handmade model, and the library's own numbers."""
 
 import json
+import math
 import re
 import shutil
 
@@ -158,6 +159,12 @@ def test_patterns_draws_only_the_heads_it_is_asked_for(interp, quick, tiny, tmp_
     page = (tmp_path / "patterns.html").read_text()
     assert '"headLabels":["L0H1","L1H1"]' in page
     assert "L0H0" not in page
+
+
+def test_even_attention_has_the_mean_entropy_of_the_places_it_can_see_in_nats(interp, quick, tiny, tmp_path):
+    called = interp("patterns", tiny, "--out", tmp_path, "--tokens", 0, 1, 2, 3)
+    even = next(words for words in words_per_line(called.out) if words[:1] == ["even"])
+    assert even[1:] == ["0.361", "0.361", "0.361", f"{(math.log(2) + math.log(3) + math.log(4)) / 3:.2f}"]
 
 
 def test_patterns_page_asks_nothing_of_the_network(interp, quick, tiny, tmp_path):
