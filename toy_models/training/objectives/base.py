@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Shaped
@@ -32,6 +32,7 @@ class Examples:
         return Examples(self.inputs.to(device), self.targets.to(device))
 
 
+@runtime_checkable
 class Source(Protocol):
     """Batches, one for each step."""
 
