@@ -2,6 +2,7 @@
 
 from interp.units.coadaptation import Cancelled, Deletion, cancelled_share, deletion_damage
 from interp.units.convolution import ConvolutionMatrix, convolution_matrix
+from interp.units.cost import ModelCost, model_cost
 from interp.units.drift import Moments, drift, unit_moments
 from interp.units.gradient_noise import GradientNoise, flat_gradient, gradient_noise, minibatch_gradients
 from interp.units.gradients import GradientNorms, gradient_norms
@@ -10,7 +11,9 @@ from interp.units.maximise import Maximised, maximise_units
 from interp.units.optimiser_memory import OptimiserMemory, optimiser_memory
 from interp.units.probes import Probe, linear_probe
 from interp.units.responses import Responses, unit_responses
+from interp.units.shares import NormShare, norm_shares
 from interp.units.sharpness import Sharpness, sharpness
+from interp.units.similarity import linear_cka
 
 __all__ = [
     "Cancelled",
@@ -20,7 +23,9 @@ __all__ = [
     "GradientNorms",
     "Linearity",
     "Maximised",
+    "ModelCost",
     "Moments",
+    "NormShare",
     "OptimiserMemory",
     "Probe",
     "Responses",
@@ -33,9 +38,12 @@ __all__ = [
     "flat_gradient",
     "gradient_noise",
     "gradient_norms",
+    "linear_cka",
     "linear_probe",
     "maximise_units",
     "minibatch_gradients",
+    "model_cost",
+    "norm_shares",
     "optimiser_memory",
     "sharpness",
     "unit_moments",
