@@ -123,7 +123,7 @@ def final_residual(w: TransformerWeights, written: dict[str, Tensor]) -> Float[T
     return embedded if w.W_pos is None else embedded + written[names.pos_embed_name()]
 
 
-def final_scale(w: TransformerWeights, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos"]:
+def final_scale(w: TransformerWeights, x: Float[Tensor, "*rest d_model"]) -> Float[Tensor, "*rest"]:
     if w.normalization == "none":
         return torch.ones_like(x[..., 0])
     x = x - x.mean(-1, keepdim=True) if w.normalization in ("LN", "LNPre") else x
