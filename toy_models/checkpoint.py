@@ -5,9 +5,6 @@ pickled. A checkpoint that training can go on from also holds state.safetensors 
 final model at its top, and its checkpoints in checkpoints/step-00000000.
 """
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,25 @@ import torch
 from torch import Tensor
 
 from toy_models import atomic
+from toy_models.checkpoint_files import (
+    CHECKPOINTS,
+    CONFIG,
+    FORMAT_VERSIONS,
+    RUN,
+    STATE_TENSORS,
+    STATE_VALUES,
+    TRANSFORMER_FORMAT,
+    WEIGHTS,
+    CheckpointError,
+    checkpoint_folder,
+    find_checkpoint,
+    list_checkpoints,
+    load_state,
+    named,
+    read_file,
+    read_header,
+    write_checkpoint,
+)
 from toy_models.config import TransformerConfig, from_dict, to_dict
 from toy_models.device import find_device
 from toy_models.errors import InputError
@@ -24,15 +40,27 @@ from toy_models.transformer import Transformer
 from toy_models.vocabulary import Vocabulary
 from toy_models.weights_file import check_finite, check_tensors, dtype_name, model_hash, read_tensors, tensor_bytes
 
-FORMAT = "interp-transformer"
-FORMAT_VERSION = 1
-CONFIG, WEIGHTS, STATE_TENSORS, STATE_VALUES = "config.json", "model.safetensors", "state.safetensors", "state.json"
-RUN, CHECKPOINTS = "run.json", "checkpoints"
+__all__ = [
+    "CHECKPOINTS",
+    "CONFIG",
+    "RUN",
+    "STATE_TENSORS",
+    "STATE_VALUES",
+    "WEIGHTS",
+    "Checkpoint",
+    "CheckpointError",
+    "checkpoint_folder",
+    "find_checkpoint",
+    "list_checkpoints",
+    "load_checkpoint",
+    "load_state",
+    "model_files",
+    "read_config",
+    "save_checkpoint",
+]
+
+FORMAT, FORMAT_VERSION = TRANSFORMER_FORMAT, FORMAT_VERSIONS[TRANSFORMER_FORMAT]
 DTYPES = {dtype_name(t): t for t in (torch.float32, torch.float64, torch.float16, torch.bfloat16)}
-
-
-class CheckpointError(InputError):
-    """A checkpoint cannot be read; the message names the file and what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +105,6 @@ def save_checkpoint(
     write_checkpoint(Path(folder), model_files(model, metadata), state)
 
 
-def write_checkpoint(folder: Path, files: dict[str, bytes], state: dict[str, Any] | None = None) -> None:
-    """Writes a checkpoint folder that holds these files of a model; else as `save_checkpoint`."""
-    if state is not None:
-        files = files | {
-            STATE_TENSORS: tensor_bytes({k: v for k, v in state.items() if isinstance(v, Tensor)}),
-            STATE_VALUES: atomic.json_bytes({k: v for k, v in state.items() if not isinstance(v, Tensor)}),
-        }
-    if folder.is_dir():
-        others = sorted({p.name for p in folder.iterdir()} - {CONFIG, WEIGHTS, STATE_TENSORS, STATE_VALUES})
-        if others:
-            raise InputError(f"{folder} also holds {others[0]}, which is no part of a checkpoint; use another folder")
-    atomic.write_folder(folder, files)
-
-
 def model_files(model: Transformer, metadata: dict[str, Any] | None = None) -> dict[str, bytes]:
     """Contents of model.safetensors and config.json, in the order in which they should be written."""
     tensors = model.state_dict()
@@ -118,67 +132,18 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
     on = find_device(str(device))
     folder = find_checkpoint(Path(path))
     config, metadata, dtype = read_config(folder / CONFIG)
-    with _named(folder / WEIGHTS):
-        tensors = read_tensors(_read(folder / WEIGHTS))
+    with named(folder / WEIGHTS):
+        tensors = read_tensors(read_file(folder / WEIGHTS))
         check_tensors(tensors, _expected(config, tensors), dtype)
         model = _build(config).to(dtype)
         model.load_state_dict(tensors)
     return Checkpoint(model.to(on).eval(), config, metadata, folder, model_hash(model))
 
 
-def load_state(folder: str | Path) -> dict[str, Any]:
-    """What `save_checkpoint` got as `state`; `CheckpointError` if it is missing or damaged."""
-    folder = Path(folder)
-    with _named(folder / STATE_TENSORS):
-        tensors = read_tensors(_read(folder / STATE_TENSORS))
-    with _named(folder / STATE_VALUES):
-        return {**tensors, **_read_json(folder / STATE_VALUES)}
-
-
-def find_checkpoint(path: Path) -> Path:
-    """The checkpoint folder that `path`, a checkpoint or run folder, stands for; `CheckpointError` if there is none."""
-    path = atomic.settled(path)
-    if not path.exists():
-        raise CheckpointError(f"{path} does not exist; give a run folder or a checkpoint folder")
-    if not path.is_dir():
-        raise CheckpointError(f"{path} is a file; give the folder that holds {CONFIG} and {WEIGHTS}")
-    if (path / CONFIG).exists():
-        return path
-    newest = list_checkpoints(path)[-1:]
-    if newest:
-        return newest[0]
-    if (path / RUN).exists():
-        raise CheckpointError(f"{path} is a run that has not written a checkpoint yet")
-    if not any(path.iterdir()):
-        raise CheckpointError(f"{path} is an empty folder; give a run folder or a checkpoint folder")
-    raise CheckpointError(f"{path} is neither a run nor a checkpoint: it holds no {CONFIG}")
-
-
-def list_checkpoints(run_folder: Path) -> list[Path]:
-    """Checkpoint folders of a run, by step."""
-    return sorted(p for p in (run_folder / CHECKPOINTS).glob("step-*") if p.is_dir())
-
-
-def checkpoint_folder(run_folder: Path, step: int) -> Path:
-    """Where a run keeps its checkpoint of a step."""
-    return run_folder / CHECKPOINTS / f"step-{step:08d}"
-
-
 def read_config(path: Path) -> tuple[TransformerConfig, dict[str, Any], torch.dtype]:
     """Config, metadata and number type of a config.json; `CheckpointError` if it is not as `save_checkpoint` writes."""
-    with _named(path):
-        values = _read_json(path)
-        if values.pop("format", None) != FORMAT:
-            raise InputError(f'not a model of ours: "format" is not "{FORMAT}"')
-        version = values.pop("format_version", None)
-        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-            raise InputError(f"format_version must be a whole number from 1, got {version!r}")
-        if version > FORMAT_VERSION:
-            known = f"this program knows ({FORMAT_VERSION})"
-            raise InputError(f"format_version {version} is newer than {known}; update interp")
-        metadata = values.pop("metadata", {})
-        if not isinstance(metadata, dict):
-            raise InputError(f"metadata must be a JSON object, got {metadata!r}")
+    with named(path):
+        values, metadata = read_header(path, TRANSFORMER_FORMAT)
         dtype = values.pop("dtype", "float32")
         if dtype not in DTYPES:
             raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
@@ -200,30 +165,3 @@ def _build(config: TransformerConfig) -> Transformer:
         return Transformer(config, torch.Generator())
     except (RuntimeError, TypeError, MemoryError, OverflowError) as error:
         raise InputError(f"the model of {CONFIG} cannot be built: {str(error).splitlines()[0]}") from error
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError("the file is missing") from error
-    except OSError as error:
-        raise InputError(f"cannot be read: {atomic.reason(error)}") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(_read(path))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"not a JSON file ({error})") from error
-    if not isinstance(values, dict):
-        raise InputError(f"must hold a JSON object, got {type(values).__name__}")
-    return values
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except InputError as error:
-        raise CheckpointError(f"{path}: {error}") from error

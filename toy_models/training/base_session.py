@@ -103,7 +103,8 @@ class BaseSession(ABC):
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         batch, output, loss = self.compute()
-        self.optimizer.zero_grad()
+        for parameter in self.parameters:
+            parameter.grad = None
         loss.backward()
         update = Update(batch, output.detach(), loss.detach(), self.limit_gradient(), rate)
         if self.device.type == "cpu":
@@ -180,10 +181,6 @@ class BaseSession(ABC):
     @abstractmethod
     def restore_own(self, state: dict[str, Any]) -> None:
         """Takes `own_state` back; `InputError` if it is of another run, `KeyError` where something is missing."""
-
-    @abstractmethod
-    def metadata(self) -> dict[str, Any]:
-        """What a checkpoint says of the run it is of."""
 
     @abstractmethod
     def summary(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from toy_models import atomic
-from toy_models.checkpoint import (
+from toy_models.checkpoint_files import (
     CHECKPOINTS,
     CONFIG,
     RUN,

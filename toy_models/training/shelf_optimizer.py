@@ -19,15 +19,22 @@ def make_shelf_optimizer(model: nn.Module, config: ShelfTrainConfig) -> torch.op
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
         raise InputError("the model has no parameters that need gradients, so nothing can be trained")
-    decaying = [p for p in trained if config.decay_all or p.ndim > 1]
-    others = [p for p in trained if not (config.decay_all or p.ndim > 1)]
-    pairs = ((decaying, config.weight_decay), (others, 0.0))
-    groups = [{"params": params, "weight_decay": decay} for params, decay in pairs if params]
+    groups = groups_of(trained, config)
     if config.optimizer == "adam":
         adam = torch.optim.AdamW if config.decoupled else torch.optim.Adam
         return adam(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True)
     sgd = DecoupledSGD if config.decoupled and config.weight_decay else torch.optim.SGD
     return sgd(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+
+
+def groups_of(parameters: list[nn.Parameter], config: ShelfTrainConfig) -> list[dict[str, Any]]:
+    """Those that decay, and the others; one group where all are treated alike, which is quicker."""
+    if config.decay_all or not config.weight_decay:
+        return [{"params": parameters, "weight_decay": config.weight_decay}]
+    decaying = [p for p in parameters if p.ndim > 1]
+    others = [p for p in parameters if p.ndim <= 1]
+    pairs = ((decaying, config.weight_decay), (others, 0.0))
+    return [{"params": params, "weight_decay": decay} for params, decay in pairs if params]
 
 
 class DecoupledSGD(torch.optim.SGD):
@@ -37,7 +44,7 @@ class DecoupledSGD(torch.optim.SGD):
     """
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         decays = [group["weight_decay"] for group in self.param_groups]
         for group in self.param_groups:
             if group["weight_decay"]:

@@ -14,8 +14,11 @@ class ShelfProgress(BaseProgress):
         self.chance = chance
         self.measured: Record = {}
 
-    def numbers(self, record: Record) -> list[str]:
+    def show(self, record: Record) -> None:
         self.measured |= {name: value for name, value in record.items() if name.startswith("eval_")}
+        super().show(record)
+
+    def numbers(self, record: Record) -> list[str]:
         parts = [f"loss {record['loss']:.4g}"] if "loss" in record else []
         if "eval_accuracy" in self.measured:
             parts.append(

@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from toy_models.config import to_dict
 from toy_models.errors import InputError
 from toy_models.shelf_checkpoint import shelf_model_files
 from toy_models.shelf_config import ShelfRunConfig, ShelfTrainConfig
@@ -65,9 +64,11 @@ class ShelfSession(BaseSession):
             torch.set_rng_state(before)
 
     def limit_gradient(self) -> Float[Tensor, ""] | None:
-        if self.schedule.grad_clip is None and not is_logged(self.step + 1, self.schedule):
+        if self.schedule.grad_clip is not None:
+            return super().limit_gradient()
+        if not is_logged(self.step + 1, self.schedule):
             return None
-        return super().limit_gradient()
+        return torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
 
     def update_values(self, update: Update) -> Record:
         """Loss, accuracy and so on of the update's batch, in training mode, before it."""
@@ -103,11 +104,7 @@ class ShelfSession(BaseSession):
 
     def files(self) -> dict[str, bytes]:
         assert self.run is not None
-        return shelf_model_files(self.run.kind, self.model, self.metadata())
-
-    def metadata(self) -> dict[str, Any]:
-        assert self.run is not None
-        return {"step": self.step, "run": to_dict(self.run), "measured": self.measured}
+        return shelf_model_files(self.run, self.model, {"step": self.step, "measured": self.measured})
 
     def summary(self) -> dict[str, Any]:
         return {

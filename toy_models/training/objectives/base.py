@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from toy_models.errors import InputError
 from toy_models.training.seeds import generator_for
 
-CHUNK = 512
-"""Examples that are run at once when a model is measured."""
+CHUNK = 2**18
+"""Numbers of input that are run at once when a model is measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,8 @@ def measure(model: nn.Module, objective: Objective, examples: Examples) -> dict[
     parts: dict[str, list[Tensor]] = {}
     with evaluating(model):
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        for inputs, targets in zip(examples.inputs.split(CHUNK), examples.targets.split(CHUNK), strict=True):
+        size = max(1, CHUNK // examples.inputs[0].numel())
+        for inputs, targets in zip(examples.inputs.split(size), examples.targets.split(size), strict=True):
             for name, each in objective.scores(model(inputs.to(device)), targets.to(device)).items():
                 parts.setdefault(name, []).append(each)
     return {name: torch.cat(each).double().mean().item() for name, each in parts.items()}
