@@ -91,7 +91,7 @@ class Intact:
             z = how.instead[layer][:, :, index] - self.written[layer][:, :, index]
             parts.append(einsum(z, w.W_O[layer, index], "batch pos d, d m -> batch pos m"))
         change = torch.stack(parts).sum(0)  # now, not inside the run that it changes
-        return receiver_edits(w, {f"{later}.{channel}": [(slice(None), lambda: change)]})
+        return receiver_edits(self.model, w, {f"{later}.{channel}": [(slice(None), lambda: change)]})
 
     def estimate(self, samples: Float[Tensor, " batch"]) -> Estimate:
         return bootstrap_interval(samples[~samples.isnan()], self.generator, self.level)

@@ -85,8 +85,8 @@ def run(arguments: Search) -> int:
 def search(subject: Subject, arguments: Search) -> Found:
     """The whole of it; the circuit is chosen on other sequences than those that it is checked on."""
     generator = torch.Generator().manual_seed(arguments.seed)
-    protocol = olsson_protocol(subject.config.d_vocab, subject.config.n_ctx, subject.bos, subject.excluded)
     weights = weights_of(subject.model, fold=False)
+    protocol = olsson_protocol(subject.config.d_vocab, weights.n_ctx, subject.bos, subject.excluded)
     choosing, said = problem(weights, protocol, arguments, generator)
     checking, _ = problem(weights, protocol, arguments, generator)
     with torch.no_grad():

@@ -6,31 +6,26 @@ sequence ("resample"). All other inputs stay as they were. That removes the *dir
 way of heads in between remains.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from interp.ablation.head_inputs import Channel
 from interp.ablation.heads import OTHERS, mean_of_others
-from interp.ablation.losses import device_of, masked_means, scored_masks, target_values
-from interp.ablation.removal import Over, Removal, To, removal
+from interp.ablation.losses import scored_masks
+from interp.ablation.reader import HeadOutputs, PatternScore, Reader, head_outputs
+from interp.ablation.removal import Over, To
+from interp.causality import require_causal
 from interp.errors import InputError
 from interp.heads.detectors import PREFIX_MATCHING
 from interp.heads.scores import HeadScores, head_scores
-from interp.hooks import intervene, record
-from interp.names import Head, check, k_input_name, pattern_name, q_input_name, v_input_name, z_name
+from interp.names import Head, check
 from interp.stats import Estimate, bootstrap_interval
-from interp.weights import weights_of
 from interp.weights.shape import shape_of
-
-Channel = Literal["Q", "K", "V"]
-PatternScore = Callable[[Float[Tensor, "batch head dest src"], Int[Tensor, "batch pos"]], Float[Tensor, "batch head"]]
-INPUT_NAMES = {"Q": q_input_name, "K": k_input_name, "V": v_input_name}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +38,10 @@ class ChannelEffects:
 
     drop: HeadScores
     alone: HeadScores
-    loss: HeadScores
+    loss: HeadScores | None
     together_drop: Estimate
     """Of all earlier heads at once: several that stand in for each other show here only."""
-    together_loss: Estimate
+    together_loss: Estimate | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +51,8 @@ class EdgeEffects:
     reader: Head
     intact: Estimate
     """The reader's pattern score."""
-    intact_loss: Estimate
+    intact_loss: Estimate | None
+    """None, like the channels' losses, where only patterns were asked for."""
     channels: dict[Channel, ChannelEffects]
     text: str
 
@@ -65,9 +61,9 @@ class EdgeEffects:
             "reader": str(self.reader),
             "protocol": self.text,
             "intact": self.intact.to_dict(),
-            "intact loss": self.intact_loss.to_dict(),
+            "intact loss": self.intact_loss and self.intact_loss.to_dict(),
             "channels": {
-                channel: {name: part.to_dict() for name, part in vars(effects).items()}
+                channel: {name: part and part.to_dict() for name, part in vars(effects).items()}
                 for channel, effects in self.channels.items()
             },
         }
@@ -86,25 +82,36 @@ def edge_effects(
     over: Over = "batch and positions",
     reference: Int[Tensor, "reference_batch reference_pos"] | None = None,
     level: float = 0.95,
+    losses: bool = True,
+    tried: Collection[Head] | None = None,
+    outputs: HeadOutputs | None = None,
 ) -> EdgeEffects:
     """Every earlier head taken out of each input of `reader`, alone, all but it, and all together.
 
     `score` is any pure function of (pattern, tokens), such as a detector; `scored[b, i]` says that the token at i
     counts for the loss; the rest is as in `ablation.removal`.
-    Raises `InputError` for a reader in the first layer, and for models without inputs split by head.
+    losses: without them only the reader's pattern is followed, which takes no runs where the model has no inputs split
+        by head (then `interp.ablation.head_inputs` computes it anew).
+    tried: the earlier heads to take out by themselves, the numbers of all others being NaN; None for all.
+    outputs: what `head_outputs` gives for this model and these tokens, to share it among readers; it then says what
+        stands in for heads, instead of `to`, `over` and `reference`.
+    Raises `InputError` for a reader in the first layer, and for models whose attention cannot be computed anew.
     """
+    require_causal(model, "the loss of the next token")
     shape, masks = shape_of(model), scored_masks(tokens, scored)
     reader = check(Head(*reader), shape.n_layers, shape.n_heads)
     if reader.layer == 0:
         raise InputError(f"{reader} is in the first layer: there is no earlier head that could feed it")
     if getattr(score, "weighted", False):
         raise InputError("edge ablation scores plain patterns, and this detector is for value-weighted ones")
-    how = removal(model, tokens, to, over, reference, generator)
-    run = _Run(model, reader, tokens.to(device_of(model)), masks[0], score, how)
-    text = f"{len(tokens)} sequences, {int(scored.sum())} scored tokens; {how.text}; direct paths to {reader} only"
-    found = {channel: _channel(run, channel, shape.n_heads, text, generator, level) for channel in channels}
-    intact = [_estimate(values, generator, level) for values in run.intact]
-    return EdgeEffects(reader, intact[0], intact[1], found, text)
+    seen = outputs or head_outputs(model, tokens, to, over, reference, generator)
+    made = _Channels(Reader(seen, reader, masks[0], score), tried, losses, generator, level)
+    text = f"{len(tokens)} sequences, {int(scored.sum())} scored tokens; {seen.how.text}; direct paths to {reader} only"
+    found = {channel: made.effects(channel, text) for channel in channels}
+    intact = _estimate(made.reader.score_without("K", []), generator, level)
+    return EdgeEffects(
+        reader, intact, _estimate(made.reader.intact[1], generator, level) if losses else None, found, text
+    )
 
 
 def fewest_enough(
@@ -123,6 +130,7 @@ def fewest_enough(
     to: To = "mean",
     over: Over = "batch and positions",
     level: float = 0.95,
+    outputs: HeadOutputs | None = None,
 ) -> tuple[tuple[Head, ...], Estimate]:
     """Few earlier heads that are enough together, and the pattern score that is lost with these alone.
 
@@ -135,13 +143,15 @@ def fewest_enough(
         raise InputError("order names no earlier head; give those to keep, the most important one first")
     shape, masks = shape_of(model), scored_masks(tokens, scored)
     reader = check(Head(*reader), shape.n_layers, shape.n_heads)
-    how = removal(model, tokens, to, over, None, generator)
-    run = _Run(model, reader, tokens.to(device_of(model)), masks[0], score, how)
+    seen = outputs or head_outputs(model, tokens, to, over, None, generator)
+    alone = Reader(seen, reader, masks[0], score)
+    intact = alone.score_without("K", [])
 
-    whole = float(run.intact[0].nanmean())
+    def left_with(kept: Sequence[Head]) -> Float[Tensor, " batch"]:
+        return alone.score_without(channel, [head for head in alone.earlier if head not in kept])
 
     def share_lost(kept: Sequence[Head]) -> float:
-        return 1 - float(run.without(channel, [head for head in run.written if head not in kept])[0].nanmean()) / whole
+        return 1 - float(left_with(kept).nanmean()) / float(intact.nanmean())
 
     kept: list[Head] = []
     left = 1.0
@@ -155,82 +165,60 @@ def fewest_enough(
         if shares[weakest] - left >= least:
             break
         kept, left = [head for head in kept if head != weakest], shares[weakest]
-    others = [head for head in run.written if head not in kept]
-    return tuple(kept), _estimate(run.intact[0] - run.without(channel, others)[0], generator, level)
+    return tuple(kept), _estimate(intact - left_with(kept), generator, level)
 
 
-class _Run:
-    """The reader's pattern score and the loss of each sequence, with earlier heads taken out of one input or not."""
+@dataclass(frozen=True, eq=False)
+class _Channels:
+    """The effects of each input of one reader."""
 
-    def __init__(
-        self, model: nn.Module, reader: Head, tokens: Tensor, scored: Tensor, score: PatternScore, how: Removal
-    ):
-        self.model, self.reader, self.tokens, self.scored, self.score = model, reader, tokens, scored, score
-        W_O = weights_of(model, fold=False).W_O
-        found = record(model, tokens, names=[z_name(layer) for layer in range(reader.layer)])
-        self.written: dict[Head, Tensor] = {}
-        for layer in range(reader.layer):
-            z = found[z_name(layer)]
-            z = z if how.to == "zero" else z - how.instead[layer]
-            for index in range(W_O.shape[1]):
-                out = einsum(z[:, :, index], W_O[layer, index], "batch pos d, d m -> batch pos m")
-                self.written[Head(layer, index)] = out
-        self.intact = self.without("K", [])
+    reader: Reader
+    tried: Collection[Head] | None
+    losses: bool
+    generator: torch.Generator
+    level: float
 
-    def without(self, channel: Channel, heads: Iterable[Head]) -> Float[Tensor, "which batch"]:
-        """Score and loss when what these heads write is missing in the reader's input."""
-        gone = [self.written[head] for head in heads]
+    def effects(self, channel: Channel, text: str) -> ChannelEffects:
+        heads = self.reader.earlier
+        tried = [head for head in heads if self.tried is None or head in self.tried]
+        each = self._stacked(channel, [[head] for head in tried], self.losses)
+        alone = self._stacked(channel, [[other for other in heads if other != head] for head in tried], False)
+        together = self._stacked(channel, [heads], self.losses)[..., 0]
+        where, unit = f"the {channel} input of {self.reader.head}", "units of the pattern score"
 
-        def take_out(value: Tensor) -> Tensor:
-            value[:, :, self.reader.index] -= torch.stack(gone).sum(0)
-            return value
+        def made(name: str, said: str, values: Tensor, unit: str) -> HeadScores:
+            n_heads = self.reader.outputs.weights.n_heads
+            every = values.new_full((len(values), len(heads)), torch.nan)
+            every[:, [heads.index(head) for head in tried]] = values
+            every = every.unflatten(-1, (-1, n_heads))
+            nulls = {OTHERS: mean_of_others(every)} if n_heads > 1 else {}
+            return head_scores(
+                name,
+                said,
+                every,
+                self.generator,
+                protocol=text,
+                unit=unit,
+                maximum=None,
+                nulls=nulls,
+                level=self.level,
+            )
 
-        edits = {INPUT_NAMES[channel](self.reader.layer): take_out}
-        pattern, index = pattern_name(self.reader.layer), self.reader.index
-        try:
-            with intervene(self.model, edits) if gone else nullcontext():
-                seen = record(
-                    self.model,
-                    self.tokens,
-                    names=pattern,
-                    reduce=lambda p: self.score(p[:, index : index + 1], self.tokens),
-                )
-        except InputError as error:
-            if any(name in str(error) for name in edits):
-                raise InputError(
-                    f"edge ablation edits {next(iter(edits))}, the inputs split by head, which this model does not "
-                    "run; a TransformerLens model of theirs can be turned into one that does by "
-                    "toy_models.bridge.from_bridge"
-                ) from error
-            raise
-        loss = masked_means(target_values(seen.output, self.tokens)[:1], self.scored[None])[0, 0]
-        return torch.stack([seen[pattern][:, 0].cpu().double(), loss])
-
-
-def _channel(
-    run: _Run, channel: Channel, n_heads: int, text: str, generator: torch.Generator, level: float
-) -> ChannelEffects:
-    heads = list(run.written)
-    each = torch.stack([run.without(channel, [head]) - run.intact for head in heads], dim=-1)
-    rest = [[other for other in heads if other != head] for head in heads]
-    alone = torch.stack([run.without(channel, others)[0] - run.intact[0] for others in rest], dim=-1)
-    together = run.without(channel, heads) - run.intact
-
-    def made(name: str, said: str, values: Tensor, unit: str) -> HeadScores:
-        values = values.unflatten(-1, (-1, n_heads))
-        nulls = {OTHERS: mean_of_others(values)} if n_heads > 1 else {}
-        return head_scores(
-            name, said, values, generator, protocol=text, unit=unit, maximum=None, nulls=nulls, level=level
+        said = f"loss without the earlier head in {where}, minus intact"
+        return ChannelEffects(
+            made("drop", f"loss of pattern score without the earlier head in {where}", -each[0], unit),
+            made("alone", f"loss of pattern score with no earlier head but this in {where}", -alone[0], unit),
+            made("loss", said, each[1], "nats per token") if self.losses else None,
+            _estimate(-together[0], self.generator, self.level),
+            _estimate(together[1], self.generator, self.level) if self.losses else None,
         )
 
-    where, unit = f"the {channel} input of {run.reader}", "units of the pattern score"
-    return ChannelEffects(
-        made("drop", f"loss of pattern score without the earlier head in {where}", -each[0], unit),
-        made("alone", f"loss of pattern score with no earlier head but this in {where}", -alone, unit),
-        made("loss", f"loss without the earlier head in {where}, minus intact", each[1], "nats per token"),
-        _estimate(-together[0], generator, level),
-        _estimate(together[1], generator, level),
-    )
+    def _stacked(self, channel: Channel, sets: list[list[Head]], losses: bool) -> Float[Tensor, "which batch n"]:
+        """Score (and loss) without each of these sets, minus intact."""
+        if losses:
+            return torch.stack([self.reader.without(channel, heads) - self.reader.intact for heads in sets], dim=-1)
+        intact = self.reader.score_without("K", [])
+        return torch.stack([self.reader.score_without(channel, heads) - intact for heads in sets], dim=-1)[None]
 
 
 def _estimate(values: Float[Tensor, " batch"], generator: torch.Generator, level: float) -> Estimate:

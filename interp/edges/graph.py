@@ -78,15 +78,16 @@ class Graph:
     """All edges of a transformer of this shape, receiver by receiver in the order in which they are computed.
 
     Every node reads all that was written before it: heads by their Q, K and V inputs separately, an MLP also the
-    heads of its own layer. Positions are a sender where they are added to the residual stream ("standard") or to
-    queries and keys alone ("shortformer", no edge to values, MLPs or logits); rotary positions are no sender. The
-    biases b_O belong to no head: they are always there, and no edge.
+    heads of its own layer, unless it runs beside them (`parallel`). Positions are a sender where they are added to the
+    residual stream ("standard") or to queries and keys alone ("shortformer", no edge to values, MLPs or logits);
+    rotary positions are no sender. The biases b_O belong to no head: they are always there, and no edge.
     """
 
     n_layers: int
     n_heads: int
     mlps: bool = False
     positions: Literal["standard", "shortformer"] | None = None
+    parallel: bool = False
 
     @cached_property
     def senders(self) -> tuple[str, ...]:
@@ -148,7 +149,7 @@ class Graph:
         if receiver == LOGITS:
             return self.n_embeddings + self.n_layers * per_layer
         if receiver.endswith(" MLP"):
-            return self.n_embeddings + int(receiver[1:-4]) * per_layer + self.n_heads
+            return self.n_embeddings + int(receiver[1:-4]) * per_layer + (0 if self.parallel else self.n_heads)
         return self.n_embeddings + Head.parse(receiver.partition(".")[0]).layer * per_layer
 
     def reads_positions(self, receiver: str) -> bool:
@@ -170,11 +171,9 @@ class Graph:
 
 
 def graph_of(w: TransformerWeights) -> Graph:
-    """The graph of a model; `InputError` for one without attention layers, or with a gated or a parallel MLP."""
+    """The graph of a model; `InputError` for one without attention layers. A gated MLP is one node, like any other."""
     if not w.n_layers:
         raise InputError("the model has no attention layers: there are no edges between heads to measure")
-    if w.W_gate is not None or w.parallel:
-        kind = "gated" if w.W_gate is not None else "parallel"
-        raise InputError(f"edges are measured where MLPs are plain and follow attention; this model's are {kind}")
     positions = "standard" if w.W_pos is not None else "shortformer" if w.W_pos_attn is not None else None
-    return Graph(w.n_layers, w.n_heads, w.W_in is not None, positions)  # type: ignore[arg-type]
+    mlps = w.W_in is not None
+    return Graph(w.n_layers, w.n_heads, mlps, positions, mlps and w.parallel)  # type: ignore[arg-type]

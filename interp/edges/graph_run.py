@@ -19,7 +19,7 @@ from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.edges.graph import POSITION, TOKEN, Graph
+from interp.edges.graph import POSITION, TOKEN, Graph, mlp
 from interp.errors import InputError
 from interp.weights import TransformerWeights
 from interp.weights.rotation import rotated
@@ -28,6 +28,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "gelu": F.gelu,
     "gelu_new": partial(F.gelu, approximate="tanh"),
+    "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
     "silu": F.silu,
 }
 
@@ -106,9 +107,10 @@ def run_graph(
         raise InputError(f"MLPs run with {', '.join(ACTIVATIONS)}, not with {w.activation!r}")
     run = _Run(w, graph, start, masks, others, nudge)
     for layer in range(w.n_layers):
+        beside = run.read_mlp(layer) if graph.parallel else None
         run.attend(layer)
         if w.W_in is not None:
-            run.compute_mlp(layer)
+            run.compute_mlp(layer, run.read_mlp(layer) if beside is None else beside)
     return run.logits(), Outputs(torch.stack(run.written), start.added)
 
 
@@ -184,16 +186,23 @@ class _Run:
         self.write(einsum(z, w.W_O[layer], "b head p d, head d m -> head b p m"))
         self.always = self.always + w.b_O[layer]
 
-    def compute_mlp(self, layer: int) -> None:
+    def read_mlp(self, layer: int) -> Float[Tensor, "batch pos d_model"]:
+        row = self.graph.receivers.index(mlp(layer))
+        return self.read(slice(row, row + 1))[0]
+
+    def compute_mlp(self, layer: int, x: Float[Tensor, "batch pos d_model"]) -> None:
+        """activation(x W_in), or activation(x W_gate) * x W_in, times W_out; with biases."""
         w = self.w
         assert w.W_in is not None
         assert w.b_in is not None
         assert w.W_out is not None
         assert w.b_out is not None
-        row = self.graph.receivers.index(f"L{layer} MLP")
-        x = self.read(slice(row, row + 1))[0]
         x = w.normalise(x, at(w.ln2_w, layer), at(w.ln2_b, layer))
-        hidden = ACTIVATIONS[w.activation or ""](x @ w.W_in[layer] + w.b_in[layer])
+        activation, hidden = ACTIVATIONS[w.activation or ""], x @ w.W_in[layer] + w.b_in[layer]
+        if w.W_gate is None or w.b_gate is None:
+            hidden = activation(hidden)
+        else:
+            hidden = activation(x @ w.W_gate[layer] + w.b_gate[layer]) * hidden
         self.write((hidden @ w.W_out[layer] + w.b_out[layer])[None])
 
     def logits(self) -> Float[Tensor, "batch pos d_vocab_out"]:
@@ -208,8 +217,10 @@ def mixed(w: TransformerWeights, layer: int, q: Tensor, k: Tensor, v: Tensor) ->
         share = w.smear[layer][:, None, None]
         k = share * k + (1 - share) * torch.cat([k[..., :1, :], k[..., :-1, :]], dim=-2)
     q, k = rotated(w, q), rotated(w, k)
-    future = torch.ones(q.shape[-2], q.shape[-2], dtype=torch.bool, device=q.device).triu(1)
-    scores = (q @ k.transpose(-1, -2) / w.attn_scale).masked_fill(future, -torch.inf)
+    scores = q @ k.transpose(-1, -2) / w.attn_scale
+    if w.attention_dir == "causal":
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
+        scores = scores.masked_fill(future, -torch.inf)
     return scores.softmax(-1) @ v
 
 

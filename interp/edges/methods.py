@@ -85,8 +85,9 @@ def random_scores(problem: EdgeProblem, generator: torch.Generator) -> EdgeScore
 def weight_norm(problem: EdgeProblem, generator: torch.Generator | None = None) -> EdgeScores:
     """||A B|| / (||A|| ||B||) (Frobenius), A what the sender writes with and B what the receiver reads with.
 
-    A: W_E, W_pos, W_V W_O, W_out; B: W_Q W_K^T for Q, W_K W_Q^T for K, W_V W_O for V, W_in, W_U: the composition
-    scores of Elhage et al. 2021, for every edge. Says nothing of tokens; without rotations. 0 where a matrix is 0.
+    A: W_E, W_pos, W_V W_O, W_out; B: W_Q W_K^T for Q, W_K W_Q^T for K, W_V W_O for V, W_in (a gated MLP's W_gate
+    beside it), W_U: the composition scores of Elhage et al. 2021, for every edge. Says nothing of tokens; without
+    rotations. 0 where a matrix is 0.
     """
     w, graph = fold(problem.weights), problem.graph
     writes = {sender: gram(write_matrix(w, sender)) for sender in graph.senders if sender != POSITION}
@@ -134,7 +135,8 @@ def read_matrix(w: TransformerWeights, receiver: str) -> Float[Tensor, "d_model 
         return w.W_U
     if receiver.endswith(" MLP"):
         assert w.W_in is not None
-        return w.W_in[int(receiver[1:-4])]
+        layer = int(receiver[1:-4])
+        return w.W_in[layer] if w.W_gate is None else torch.cat([w.W_gate[layer], w.W_in[layer]], dim=1)
     name, _, channel = receiver.partition(".")
     head = Head.parse(name)
     pairs: dict[str, Callable[[], Tensor]] = {

@@ -3,26 +3,21 @@
 Senders and receivers are called as in `interp.edges.graph`: "token", "L0H2", "L0 MLP"; "L1H0.K", "L1 MLP", "logits".
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
 
 import torch
 from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from interp.ablation.edges import INPUT_NAMES
+from interp.ablation.head_inputs import Change, Channel, Edit, chained, check_computed_anew, head_input_edits
 from interp.ablation.losses import device_of
 from interp.edges.graph import LOGITS, POSITION, TOKEN, Edge, Graph, graph_of
 from interp.errors import InputError
 from interp.hooks import intervene, record
-from interp.hooks.sites import sites_of
-from interp.names import Head, embed_name, mlp_out_name, resid_mid_name, resid_post_name, z_name
+from interp.names import Head, embed_name, mlp_out_name, resid_mid_name, resid_post_name, resid_pre_name, z_name
 from interp.weights import TransformerWeights, weights_of
-
-Change = tuple[slice, Callable[[], Tensor]]
-"""Sequences of a batch, and what is added to a receiver's input there: [batch pos d_model], asked for when it reads."""
 
 
 @torch.no_grad()
@@ -36,11 +31,10 @@ def patch_paths(
 
     Each receiver reads what its patched senders write in the run on `other`, and what all others write now, that is
     after the patches before it. With every path patched, that is the other run.
-    Raises `InputError` for a model without inputs split by head, for paths that are not there, and for tokens of
-    different shapes.
+    Raises `InputError` for a model whose attention cannot be computed anew, for paths that are not there, and for
+    tokens of different shapes.
     """
     asked = [Edge.parse(path) if isinstance(path, str) else path for path in paths]
-    refuse_joint_inputs(model, [edge.receiver for edge in asked])
     if base.shape != other.shape:
         raise InputError(f"both runs need tokens of one shape, got {list(base.shape)} and {list(other.shape)}")
     w = weights_of(model, fold=False)
@@ -49,8 +43,10 @@ def patch_paths(
     for edge in asked:
         graph.find(edge)
         into.setdefault(edge.receiver, []).append(edge.sender)
+    base, other = (tokens.to(device_of(model)) for tokens in (base, other))
+    check_receivers(model, w, into, base)
     points = sender_points(graph)
-    theirs, now = record(model, other.to(device_of(model)), names=points), dict[str, Tensor]()
+    theirs, now = record(model, other, names=points), dict[str, Tensor]()
 
     def keep(point: str, value: Tensor) -> Tensor:
         now[point] = value
@@ -62,22 +58,17 @@ def patch_paths(
     changes: dict[str, list[Change]] = {
         receiver: [(slice(None), partial(change, senders))] for receiver, senders in into.items()
     }
-    with intervene(model, {point: partial(keep, point) for point in points} | receiver_edits(w, changes)):
-        return model(base.to(device_of(model)))
+    kept = {point: partial(keep, point) for point in points}
+    with intervene(model, chained(receiver_edits(model, w, changes), kept)):
+        return model(base)
 
 
-def refuse_joint_inputs(model: nn.Module, receivers: Iterable[str] | None) -> None:
-    """`InputError` unless the model can change the input of one head, where that is asked for (None: it is)."""
-    if receivers is not None and all(each == LOGITS for each in receivers):
-        return
-    point = INPUT_NAMES["Q"](0)
-    site = sites_of(model).get(point)
-    if site is None or not site.on_request:
-        raise InputError(
-            f"path patching edits the inputs split by head ({point} and so on), which this {type(model).__name__} does "
-            "not run; a TransformerLens model of theirs can be turned into one that does by "
-            "toy_models.bridge.from_bridge"
-        )
+def check_receivers(
+    model: nn.Module, w: TransformerWeights, receivers: Iterable[str], tokens: Int[Tensor, "batch pos"]
+) -> None:
+    """`InputError` unless the inputs of the heads among the receivers can be changed, as two of the sequences show."""
+    nodes = {receiver.partition(".")[0] for receiver in receivers if "." in receiver}
+    check_computed_anew(model, w, tokens[:2], sorted({Head.parse(node).layer for node in nodes}))
 
 
 def sender_points(graph: Graph) -> list[str]:
@@ -96,24 +87,23 @@ def written_by(w: TransformerWeights, sender: str, values: Mapping[str, Tensor])
     return einsum(values[z_name(layer)][:, :, index], w.W_O[layer, index], "batch pos d, d m -> batch pos m")
 
 
-def receiver_edits(w: TransformerWeights, changes: Mapping[str, list[Change]]) -> dict[str, Any]:
+def receiver_edits(model: nn.Module, w: TransformerWeights, changes: Mapping[str, list[Change]]) -> dict[str, Edit]:
     """For `intervene`: adds to the inputs of receivers, before they normalise.
 
-    A head's input is its own copy of the residual stream, and the logits' is the stream after the last layer. An MLP
-    shares its stream with what comes later: there the output of its normalisation is computed anew.
+    A head's input is its own (`interp.ablation.head_inputs`), and the logits' is the stream after the last layer. An
+    MLP shares its stream with what comes later: there the output of its normalisation is computed anew.
     """
-    heads: dict[str, dict[int, list[Change]]] = {}
-    edits: dict[str, Any] = {}
+    heads: dict[tuple[Head, Channel], list[Change]] = {}
+    edits: list[Mapping[str, Edit]] = []
     for receiver, each in changes.items():
-        node, _, channel = receiver.partition(".")
-        if channel in INPUT_NAMES:
-            head = Head.parse(node)
-            heads.setdefault(INPUT_NAMES[channel](head.layer), {})[head.index] = each
+        node, dot, channel = receiver.partition(".")
+        if dot:
+            heads[Head.parse(node), channel] = each  # type: ignore[index]
         elif receiver == LOGITS:
-            edits[resid_post_name(w.n_layers - 1)] = partial(_add, each)
+            edits.append({resid_post_name(w.n_layers - 1): partial(_add, each)})
         else:
-            edits |= _mlp_edits(w, int(node[1:-4]), each)
-    return edits | {point: partial(_add_by_head, each) for point, each in heads.items()}
+            edits.append(_mlp_edits(w, int(node[1:-4]), each))
+    return chained(*edits, head_input_edits(model, w, heads))
 
 
 def _add(changes: list[Change], value: Tensor) -> Tensor:
@@ -122,14 +112,7 @@ def _add(changes: list[Change], value: Tensor) -> Tensor:
     return value
 
 
-def _add_by_head(changes: dict[int, list[Change]], value: Tensor) -> Tensor:
-    for index, each in changes.items():
-        for rows, change in each:
-            value[rows, :, index] += change()
-    return value
-
-
-def _mlp_edits(w: TransformerWeights, layer: int, changes: list[Change]) -> dict[str, Any]:
+def _mlp_edits(w: TransformerWeights, layer: int, changes: list[Change]) -> dict[str, Edit]:
     stream: list[Tensor] = []
     gain, bias = (None if each is None else each[layer] for each in (w.ln2_w, w.ln2_b))
 
@@ -142,4 +125,5 @@ def _mlp_edits(w: TransformerWeights, layer: int, changes: list[Change]) -> dict
             value[rows] = w.normalise(stream[0][rows] + change(), gain, bias)
         return value
 
-    return {resid_mid_name(layer): keep, f"blocks.{layer}.ln2": normalise}
+    read = resid_pre_name(layer) if w.parallel else resid_mid_name(layer)
+    return {read: keep, f"blocks.{layer}.ln2": normalise}

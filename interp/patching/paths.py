@@ -19,13 +19,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from interp.ablation.head_inputs import Change
 from interp.edges.graph import POSITION, Edge, Graph, graph_of
 from interp.errors import InputError
 from interp.hooks import record
 from interp.inputs import checked
 from interp.patching.metrics import Metric
 from interp.patching.patch_map import PatchMap, patch_map
-from interp.patching.path_edits import Change, receiver_edits, refuse_joint_inputs, sender_points, written_by
+from interp.patching.path_edits import check_receivers, receiver_edits, sender_points, written_by
 from interp.patching.runs import BATCH_SIZE, Direction, Edits, Runs, two_runs
 from interp.weights import TransformerWeights, weights_of
 
@@ -68,19 +69,18 @@ def path_patches(
     control: also patch what the senders write on another sequence (a derangement of the batch), at twice the cost.
     direction, metric, level, batch_size: as in `interp.patching.activations.activation_patches`.
 
-    Raises `InputError` for a model without inputs split by head, for names that are not there and pairs without any
-    path, and for tokens that cannot be.
+    Raises `InputError` for a model whose attention cannot be computed anew, for names that are not there and pairs
+    without any path, and for tokens that cannot be.
     """
-    chosen = None if receivers is None else _listed(receivers)
-    refuse_joint_inputs(model, chosen)
     w = weights_of(model, fold=False)
     graph = graph_of(w)
     rows = _known("sender", None if senders is None else _listed(senders), graph.senders)
-    columns = _known("receiver", chosen, graph.receivers)
+    columns = _known("receiver", None if receivers is None else _listed(receivers), graph.receivers)
     exists = torch.tensor([[Edge(row, column) in graph.index for column in columns] for row in rows])
     if not bool(exists.any()):
         raise InputError(f"none of {', '.join(rows)} writes before one of {', '.join(columns)} reads")
     runs = two_runs(model, clean, corrupted, metric, generator, direction, batch_size)
+    check_receivers(model, w, columns, runs.base)
     single = [(columns[c], [graph.senders.index(rows[r])]) for r, c in exists.nonzero().tolist()]
     all_of = {c: [s for receiver, (s,) in single if receiver == c] for c in columns}
     joint = [(receiver, senders_of_it) for receiver, senders_of_it in all_of.items() if senders_of_it]
@@ -108,13 +108,17 @@ def _effects(
     for rows in runs.blocks:
         here, there = (record(runs.model, tokens[rows], names=points) for tokens in (runs.base, source))
         deltas = torch.stack([written_by(w, each, there) - written_by(w, each, here) for each in graph.senders])
-        patched = runs.measure(rows, len(cells), partial(_edits, w, deltas, cells))
+        patched = runs.measure(rows, len(cells), partial(_edits, runs.model, w, deltas, cells))
         found.append(patched - runs.base_values[rows, None])
     return torch.cat(found)
 
 
 def _edits(
-    w: TransformerWeights, deltas: Float[Tensor, "sender n pos d_model"], cells: list[Cell], part: range
+    model: nn.Module,
+    w: TransformerWeights,
+    deltas: Float[Tensor, "sender n pos d_model"],
+    cells: list[Cell],
+    part: range,
 ) -> Edits:
     """Edits of a batch that holds n sequences once for each cell of this part."""
     n = deltas.shape[1]
@@ -123,7 +127,7 @@ def _edits(
         receiver, senders = cells[cell]
         change = (slice(place * n, (place + 1) * n), partial(_sum, deltas, senders))
         changes.setdefault(receiver, []).append(change)
-    return receiver_edits(w, changes)
+    return receiver_edits(model, w, changes)
 
 
 def _sum(deltas: Tensor, senders: list[int]) -> Tensor:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from analyses.audit import audit
 from analyses.audit.budget import Plan
-from analyses.commands import circuits, composition
+from analyses.commands import circuits, composition, search
 from analyses.loading import load_subject
 from interp.composition import composition_scores
 from interp.weights import weights_of
@@ -155,10 +155,18 @@ def test_every_command_reads_a_hugging_face_folder(interp, model_folder, tmp_pat
     assert model["hash"] == load_subject(model_folder("llama")).model_hash
 
 
-def test_a_search_of_edges_says_in_one_line_that_gated_mlps_are_not_read(interp, model_folder, tmp_path):
-    called = interp("search", model_folder("llama"), "--out", tmp_path)
-    assert (called.code, called.out, called.err.count("\n")) == (2, "", 1)
-    assert "this model's are gated" in called.err
+def test_a_search_of_edges_runs_on_a_gated_model_as_the_model_itself_runs(interp, model_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **options: file.write(b"\x89PNG"))
+    for name, value in {"SEQUENCES": 4, "RANDOM_CIRCUITS": 3, "RANDOM_RANKINGS": 1}.items():
+        monkeypatch.setattr(search, name, value)
+    words = ["--json", "--out", tmp_path, "--method", "eap-ig", "--metric", "kl", "--edges", 60, "--steps", 3]
+    found = interp("search", model_folder("llama"), *words).json
+    assert found["largest_logit_difference_to_the_model"] < 1e-4
+    names = set(found["edge_scores"]["scores"])
+    assert {"L0H3 -> L0 MLP", "L0 MLP -> L1H2.K", "L1 MLP -> logits"} <= names
+    assert len(names) == found["edges"] == 12 + 5 + 12 * 6 + 10 + 11
+    assert found["check"]["intact kl"]["mean"] == pytest.approx(0, abs=1e-6)
+    assert found["check"]["ablated kl"]["mean"] > 0.01
 
 
 def test_the_page_of_a_hugging_face_folder_names_its_architecture(interp, model_folder, tmp_path, monkeypatch):

@@ -13,7 +13,6 @@ from interp.heads.detectors import DUPLICATE_TOKEN, PREFIX_MATCHING, PREVIOUS_TO
 from interp.hooks import record
 from interp.names import Head
 from toy_models import handmade
-from toy_models.bridge import to_bridge
 from toy_models.config import TransformerConfig
 from toy_models.transformer import Transformer
 
@@ -173,7 +172,7 @@ def test_channels_can_be_chosen_and_all_goes_to_json():
     assert written["channels"]["K"]["drop"]["score"] == effects.channels["K"].drop.score.tolist()
 
 
-def test_what_has_no_earlier_head_or_no_split_inputs_is_refused(generator):
+def test_what_has_no_earlier_head_is_refused(generator):
     with pytest.raises(InputError, match="L0H0 is in the first layer"):
         effects_of("induction_k", reader=Head(0, 0))
     with pytest.raises(InputError, match="L1H4 is head 4"):
@@ -184,5 +183,3 @@ def test_what_has_no_earlier_head_or_no_split_inputs_is_refused(generator):
     tokens = torch.randint(9, (3, 8), generator=generator)
     scored = (torch.arange(8) > 3).expand_as(tokens).clone()
     assert edge_effects(model, Head(1, 0), tokens, scored, generator, score=PREFIX_MATCHING).reader == (1, 0)
-    with pytest.raises(InputError, match=r"edits blocks\.1\.hook_q_input, the inputs split by head"):
-        edge_effects(to_bridge(model), Head(1, 0), tokens, scored, generator)

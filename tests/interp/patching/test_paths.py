@@ -12,7 +12,6 @@ from interp.patching import activation_patches, logit_difference, patch_paths, p
 from interp.weights import weights_of
 from tests.interp.patch_pairs import CLEAN, COPY, EVEN, QUERY, pair
 from tests.reference_transformer import logits_from, normalised, random_model, random_tokens, score
-from toy_models.bridge import from_bridge, to_bridge
 from toy_models.config import TransformerConfig
 
 DIRECTIONS = ("denoising", "noising")
@@ -240,24 +239,6 @@ def test_nothing_depends_on_the_batch_size_and_nothing_is_left_behind():
             assert torch.allclose(a.control.samples, b.control.samples, atol=1e-12, equal_nan=True)
     assert torch.equal(model(clean), before)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
-
-
-def test_a_bridge_is_refused_before_it_runs_and_what_from_bridge_makes_of_it_is_not(generator, monkeypatch):
-    model, clean, corrupted, metric = random_pair()
-    expected = path_patches(model, clean, corrupted, metric, torch.Generator().manual_seed(0)).table
-    bridge = to_bridge(model)
-    found = path_patches(from_bridge(bridge), clean, corrupted, metric, torch.Generator().manual_seed(0)).table
-    assert torch.allclose(found.effect.samples, expected.effect.samples, atol=1e-9, equal_nan=True)
-    direct = path_patches(bridge, clean, corrupted, metric, generator, receivers=["logits"]).table
-    assert torch.allclose(direct.effect.samples[..., 0], expected.effect.samples[..., -1], atol=1e-9)
-    monkeypatch.setattr(type(bridge), "forward", lambda *_, **__: pytest.fail("the bridge ran"))
-    for refused in (
-        lambda: path_patches(bridge, clean, corrupted, metric, generator),
-        lambda: path_patches(bridge, clean, corrupted, metric, generator, receivers=["logits", "L1H0.K"]),
-        lambda: patch_paths(bridge, clean, corrupted, ["token -> L0H0.K"]),
-    ):
-        with pytest.raises(InputError, match=r"TransformerBridge does not run.*toy_models\.bridge\.from_bridge"):
-            refused()
 
 
 def test_a_table_goes_to_json_without_nan(generator):

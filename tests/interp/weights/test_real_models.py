@@ -7,7 +7,6 @@ import torch
 
 from interp.circuits import copying_score
 from interp.composition import composition_scores
-from interp.edges.graph import graph_of
 from interp.errors import InputError
 from interp.hooks import record
 from interp.lens.by_depth import lens_logits, residual_points
@@ -145,13 +144,6 @@ def test_v_composition_is_that_of_the_dense_matrices(models):
         for later in range(4):
             dense = (early[e] @ late[later]).norm() / (early[e].norm() * late[later].norm())
             assert float(found[0, e, 1, later]) == pytest.approx(float(dense), abs=1e-9)
-
-
-def test_edges_are_refused_where_mlps_are_gated_or_beside_the_attention(models):
-    for name, kind in (("Llama", "gated"), ("Pythia", "parallel")):
-        with pytest.raises(InputError, match=f"this model's are {kind}"):
-            graph_of(weights_of(models[name][1]))
-    assert graph_of(weights_of(models["one after the other"][1])).mlps
 
 
 @pytest.mark.parametrize("name", MODELS)
