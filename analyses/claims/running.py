@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import torch
+
 from analyses.claims.claim import Arm, Claim, Row
 from analyses.claims.result import ClaimResult
 from interp.errors import InputError
@@ -15,8 +17,10 @@ def run_claim(claim: Claim, seeds: Sequence[int] = (0, 1, 2), budget: float = 1.
 
 
 def run_arm(arm: Arm, seed: int, budget: float, device: str) -> Row:
-    """One arm with one seed."""
-    return arm.train(seed=seed, device=device, budget=budget, **arm.config)
+    """One arm with one seed; torch's default generator starts from the seed, and is as it was afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return arm.train(seed=seed, device=device, budget=budget, **arm.config)
 
 
 def check_request(seeds: Sequence[int], budget: float) -> None:
