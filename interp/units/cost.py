@@ -41,16 +41,17 @@ def model_cost(model: nn.Module, inputs: Shaped[Tensor, "batch *rest"]) -> Model
     if len(inputs) < 1:
         raise InputError("products are counted on a run: give at least one input, got none")
     counted: dict[str, tuple[int, int]] = {}
-    names = {module: name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+    names = {id(module): name for name, module in model.named_modules()}
+    maps = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
 
     def count(module: nn.Module, _: Any, output: Tensor) -> None:
         weights = sum(p.numel() for name, p in module.named_parameters() if name != "bias")
         units = output.shape[1] if isinstance(module, nn.Conv2d) else output.shape[-1]
         places = output.numel() // units // len(inputs)
-        before = counted.get(names[module], (0, 0))[1]
-        counted[names[module]] = (weights, before + weights * places)
+        before = counted.get(names[id(module)], (0, 0))[1]
+        counted[names[id(module)]] = (weights, before + weights * places)
 
-    handles = [module.register_forward_hook(count) for module in names]
+    handles = [module.register_forward_hook(count) for module in maps]
     try:
         with torch.no_grad(), untouched(tensors_of(model)):
             model(inputs)
