@@ -64,7 +64,7 @@ CLAIMS = (
         source="He et al. 2015, arXiv:1512.03385, figure 4 and section 4.1",
         arms=NETS,
         comparisons=(trains_slower("depth 20"), trains_slower("depth 56")),
-        why=SAME_SIZE + "The mean over the first 100 steps is large for a net that takes long; one that guesses has 2.3 nats.",
+        why=SAME_SIZE + "The mean over 100 steps is large for a net that takes long; one that guesses has 2.3 nats.",
         picture=Picture("training loss", "training loss (nats)", "step", "step", log_y=True),
     ),
     Claim(

@@ -39,7 +39,12 @@ def gradients(net: ResNet, data: LabelledImages) -> Row:
         if name.startswith("blocks."):
             squares[int(name.split(".")[1])] += norm**2
     norms = [math.sqrt(square) for square in squares]
-    return {"gradient by block": norms, "first gradient": norms[0], "first over last gradient": norms[0] / norms[-1]}
+    return {
+        "block": [float(i + 1) for i in range(len(norms))],
+        "gradient by block": norms,
+        "first gradient": norms[0],
+        "first over last gradient": norms[0] / norms[-1],
+    }
 
 
 def responses(net: ResNet, data: LabelledImages) -> Row:

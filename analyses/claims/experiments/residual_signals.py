@@ -71,7 +71,7 @@ CLAIMS = (
             "gradient than there, and one of the same order. Nets without BatchNorm are the control for its part in "
             "it; with He's weights there is nothing that it would have to rescue."
         ),
-        picture=Picture("gradient by block", "gradient norm by block (first to last)", log_y=True),
+        picture=Picture("gradient by block", "gradient norm", "block", "block", log_y=True),
     ),
     Claim(
         name="batchnorm-keeps-forward-signals-varied",
@@ -96,6 +96,6 @@ CLAIMS = (
             "but the same for every image carries nothing. Without BatchNorm the learning rate is a tenth, or "
             "training diverges."
         ),
-        picture=Picture("output std by block", "std over images by block (first to last)", log_y=True),
+        picture=Picture("output std by block", "std over images", "block", "block", log_y=True),
     ),
 )  # fmt: skip

@@ -140,7 +140,7 @@ class Watch:
         third = len(settled) // 3
         stages = {f"stage {i + 1}": settled[i * third : (i + 1) * third] for i in range(3)}
         row |= {f"settled {name}": geometric_mean(values) for name, values in stages.items()}
-        return row | {"settled by block": settled, "block": [float(i + 1) for i in range(len(settled))]}
+        return row | {"settled by block": settled}
 
 
 def fit(
