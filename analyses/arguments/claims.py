@@ -8,7 +8,11 @@ import tyro
 from analyses.arguments.common import Common, Folder
 from toy_models.errors import InputError
 
-Action = Annotated[Literal["list", "run"], tyro.conf.Positional, tyro.conf.arg(metavar="[{list,run}]")]
+Action = Annotated[
+    Literal["list", "run", "placebo", "report"],
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="[{list,run,placebo,report}]"),
+]
 Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME ...]")]
 
 
@@ -32,8 +36,8 @@ class Claims(Common):
     draws: int = 20
     """Of placebo: how many times two sets of seeds are compared."""
     pool: int = 8
-    """Of placebo: seeds of the control arm that draws take theirs from, those of the run among them; arms that take
-    less than a fifth of a second get seeds of their own for each draw."""
+    """Of placebo: the fewest seeds of the control arm that draws take theirs from, those of the run among them; where
+    trainings are short there are more, up to seeds of its own for each draw."""
     out: Folder = None
     """Folder of what is written: of run and placebo the results' JSON (left out: those that come with the package,
     written with the default seeds and budget only), of report the page (left out: runs/claims)."""
@@ -62,3 +66,5 @@ class Claims(Common):
                 raise InputError(f"which claims? interp claims {self.action} NAME ... or --all (interp claims list)")
             if self.results is not None:
                 raise InputError(f"interp claims {self.action} writes its results into --out; --results is read only")
+        if self.action == "placebo" and (self.seeds, self.budget, self.device) != (3, 1.0, "cpu"):
+            raise InputError("interp claims placebo takes seeds, budget and device from the stored results")

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -70,23 +70,24 @@ def check_arms(claims: Iterable[Claim]) -> None:
                 raise InputError(f"{said}: its config has no JSON form: {error}") from None
 
 
-def tasks_of(claims: Iterable[Claim], seeds: Sequence[int], budget: float, device: str) -> list[Task]:
-    """Every training that these claims ask for, those that several of them share once."""
-    wanted: dict[str, list[str]] = {}
-    found: dict[str, Task] = {}
-    for claim in claims:
-        for name, arm in claim.arms.items():
-            for seed in seeds:
-                task = Task(arm, seed, budget, device, f"claim {claim.name}: arm {name}")
-                found.setdefault(task.key, task)
-                wanted.setdefault(task.key, []).append(task.wanted_by)
+def tasks_of(claim: Claim, arms: Mapping[str, Arm], seeds: Sequence[int], budget: float, device: str) -> list[Task]:
+    """These arms of a claim with every seed."""
     return [
-        Task(task.arm, task.seed, task.budget, task.device, " (also ".join(named(wanted[key])))
-        for key, task in found.items()
+        Task(arm, seed, budget, device, f"claim {claim.name}: arm {name}")
+        for name, arm in arms.items()
+        for seed in seeds
     ]
 
 
-def named(wanted: list[str]) -> list[str]:
+def unique(tasks: Iterable[Task]) -> list[Task]:
+    """Equal trainings once, each saying how many others want it too."""
+    wanted: dict[str, list[Task]] = {}
+    for task in tasks:
+        wanted.setdefault(task.key, []).append(task)
+    return [replace(same[0], wanted_by=said([task.wanted_by for task in same])) for same in wanted.values()]
+
+
+def said(wanted: Sequence[str]) -> str:
     """The first that wants it, and how many others do."""
     others = len(set(wanted)) - 1
-    return [wanted[0], *([f"{others} more)"] if others else [])]
+    return f"{wanted[0]} (and {others} more)" if others else wanted[0]

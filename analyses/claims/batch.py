@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from analyses.claims import cache
-from analyses.claims.arms import Task, arm_digest, check_arms, tasks_of
+from analyses.claims.arms import Task, arm_digest, check_arms, tasks_of, unique
 from analyses.claims.cache import Trained, checked_row
 from analyses.claims.claim import Arm, Claim, Row
 from analyses.claims.result import ClaimResult
@@ -57,12 +57,13 @@ def run_claims(
     """
     check_request(seeds, budget)
     check_arms(claims)
-    tasks = tasks_of(claims, seeds, budget, device)
-    trained = train_all(tasks, folder, jobs, progress, known or {})
+    tasks = [task for claim in claims for task in tasks_of(claim, claim.arms, seeds, budget, device)]
+    trained = train_all(unique(tasks), folder, jobs, progress, known or {})
     failures = [found for found in trained.values() if isinstance(found, Failure)]
     results, seconds = [], {}
     for claim in claims:
-        rows, seconds[claim.name] = rows_of(claim, seeds, budget, device, trained)
+        found = {name: tasks_of(claim, {name: arm}, seeds, budget, device) for name, arm in claim.arms.items()}
+        rows, seconds[claim.name] = rows_of(found, trained)
         if rows is None:
             continue
         try:
@@ -75,15 +76,13 @@ def run_claims(
 
 
 def rows_of(
-    claim: Claim, seeds: Sequence[int], budget: float, device: str, trained: Mapping[str, Trained | Failure]
+    tasks: Mapping[str, Sequence[Task]], trained: Mapping[str, Trained | Failure]
 ) -> tuple[dict[str, list[Row]] | None, dict[str, float]]:
-    """Rows and CPU seconds by arm; no rows where a training failed."""
-    found = {
-        name: [trained[Task(arm, seed, budget, device, "").key] for seed in seeds] for name, arm in claim.arms.items()
-    }
-    good = {name: [each for each in arm if isinstance(each, Trained)] for name, arm in found.items()}
+    """Rows and CPU seconds by arm, in the order of its tasks; no rows where a training failed."""
+    done = {name: [trained[task.key] for task in each] for name, each in tasks.items()}
+    good = {name: [each for each in arm if isinstance(each, Trained)] for name, arm in done.items()}
     seconds = {name: sum(each.seconds for each in arm) for name, arm in good.items()}
-    if any(len(arm) < len(seeds) for arm in good.values()):
+    if any(len(good[name]) < len(done[name]) for name in done):
         return None, seconds
     return {name: [each.row for each in arm] for name, arm in good.items()}, seconds
 
@@ -105,7 +104,7 @@ def train_all(
     left.sort(key=lambda task: -expected[arm_digest(task.arm)])
     if progress and left:
         announce(left, len(found), sum(expected[arm_digest(task.arm)] for task in left))
-    done = mapped(partial(train_one, folder=folder), left, jobs, progress and bool(left), unit="arm")
+    done = mapped(partial(train_one, folder=folder), left, jobs, progress and bool(left), unit="training")
     return found | {task.key: each for task, each in zip(left, done, strict=True)}
 
 
@@ -118,7 +117,7 @@ def expected_seconds(arm: Arm, budget: float, folder: Path, known: Mapping[str, 
 def announce(left: Sequence[Task], there: int, seconds: float) -> None:
     """What is to be done, for whoever waits."""
     cost = f", about {seconds:.0f} s of CPU time" if seconds < UNKNOWN else ""
-    print(f"interp: {len(left)} arms to train{cost}; {there} are there already", file=sys.stderr, flush=True)
+    print(f"interp: {len(left)} trainings to do{cost}; {there} are there already", file=sys.stderr, flush=True)
 
 
 def train_one(task: Task, folder: Path) -> Trained | Failure:

@@ -32,12 +32,13 @@ def measured_parts(claim: Claim, rows: Mapping[str, Sequence[Row]]) -> tuple[Par
 
 
 def _part(claim: Claim, c: Comparison, rows: Mapping[str, Sequence[Row]]) -> Part:
-    treated = tuple(_number(claim, c.treated, row, c.value) for row in rows[c.treated])
-    control = tuple(_number(claim, c.control, row, c.control_value or c.value) for row in rows[c.control])
+    treated = tuple(number_in(claim, c.treated, row, c.value) for row in rows[c.treated])
+    control = tuple(number_in(claim, c.control, row, c.control_value or c.value) for row in rows[c.control])
     return Part(c.condition, c.measure, treated, control, c.kind, c.margin, c.scale, c.resolution)
 
 
-def _number(claim: Claim, arm: str, row: Row, name: str) -> float:
+def number_in(claim: Claim, arm: str, row: Row, name: str) -> float:
+    """A row's entry; `InputError` where it is missing or no number."""
     value = row.get(name)
     if not isinstance(value, int | float):
         raise InputError(f"claim {claim.name}: arm {arm} gave no number {name!r}, only {', '.join(row)}")

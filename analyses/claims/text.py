@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from analyses.claims.claim import Claim
 from analyses.claims.judge import Part
 from analyses.claims.stored import Stored
+from analyses.claims.words import counted as words_counted
+from analyses.claims.words import placebo_cell, topic_of
 from analyses.tables import paragraph, table
 
 NOT_RUN = "not run yet"
@@ -23,14 +25,31 @@ def listing(claims: Sequence[Claim], stored: dict[str, Stored]) -> str:
     return table(["row", "claim", "verdict", ""], rows, "r") + "\n\n" + counted(claims, stored)
 
 
+def report(claims: Sequence[Claim], stored: dict[str, Stored]) -> str:
+    """By topic: each claim that was run, with its verdict and, below it, what decided it."""
+    blocks = []
+    for topic in dict.fromkeys(topic_of(claim.numbers) for claim in claims):
+        rows = [row for claim in claims if topic_of(claim.numbers) == topic for row in report_rows(claim, stored)]
+        blocks.append(f"{topic}\n{table(['row', 'claim', 'verdict', 'placebo'], rows, 'r')}")
+    return "\n\n".join([*blocks, counted(claims, stored)])
+
+
+def report_rows(claim: Claim, stored: dict[str, Stored]) -> list[list[str]]:
+    """One line, and a second one for the condition, or the first comparison where there is none."""
+    found = stored.get(claim.name)
+    if found is None:
+        return [[numbers(claim.numbers), shortened(claim.name), NOT_RUN, ""]]
+    stale = " (stale)" if found.stale(claim) else ""
+    return [[numbers(claim.numbers), shortened(claim.name), found.verdict.word + stale, placebo_cell(found["placebo"])]]
+
+
 def counted(claims: Sequence[Claim], stored: dict[str, Stored]) -> str:
     """How many claims got which verdict, in a sentence, and what the word "stale" means where it stands."""
     here = [stored[claim.name] for claim in claims if claim.name in stored]
-    words = [found.verdict.word for found in here]
-    parts = [f"{words.count(word)} {word}" for word in sorted(set(words), key=lambda word: -words.count(word))]
+    parts = [words_counted([found.verdict.word for found in here])] if here else []
     if len(here) < len(claims):
         parts.append(f"{len(claims) - len(here)} {NOT_RUN}")
-    text = f"{len(claims)} claims: {', '.join(parts)}." if parts else "No claims."
+    text = f"{len(claims)} claims: {', '.join(parts)}."
     if any(stored[claim.name].stale(claim) for claim in claims if claim.name in stored):
         text += " Stale: what the numbers depend on has changed since; interp claims run NAME runs it again."
     return paragraph(text)
@@ -55,6 +74,27 @@ def ran(found: Stored) -> str:
     seeds = f"{len(found['seeds'])} seeds" if len(found["seeds"]) > 1 else "1 seed"
     budget = "" if found["budget"] == 1 else f", budget {found['budget']:g}"
     return f"{seeds}{budget}, {found['cpu_seconds']:.1f} s of CPU time, torch {found['torch']}."
+
+
+def placebos(found: Sequence[Stored]) -> str:
+    """How often each claim's control, compared with itself, was said to hold."""
+    rows = []
+    for each in found:
+        placebo = each["placebo"]
+        alike = ", ".join(f"{w['within']} (±{digits(w['half_width'])})" for w in placebo["equivalent"])
+        held = ["" if placebo[name] is None else str(placebo[name]) for name in ("holds", "with_a_condition")]
+        seeds = f"{len(placebo['seeds'])}{' fresh' if placebo['fresh'] else ''}"
+        rows.append([shortened(each.name), str(placebo["draws"]), seeds, *held, alike])
+    header = ["claim", "draws", "seeds", "holds", "partly", "within the margin"]
+    return table(header, rows, "lrrrr") + "\n\n" + paragraph(PLACEBO)
+
+
+PLACEBO = (
+    "The control arm against itself with other seeds, judged as the claim is: draws in which it was said to hold, to "
+    "hold for some of its comparisons (partly), and, for claims of equivalence, in which the interval lay within the "
+    "margin (in brackets the intervals' median half width). Draws from one pool share trainings: they are not "
+    "independent. Where seeds are fresh they are."
+)
 
 
 def parts_table(parts: Sequence[Part]) -> str:

@@ -4,6 +4,7 @@ Layer down, head across; signed values in `RdBu` with symmetric limits around 0,
 colour bar is labelled. `png_bytes` turns a figure into a PNG, the same bytes for the same figure.
 """
 
+from interp.plots.arms import Effect, Errors, curves_by_arm, paired_effects, points_by_arm
 from interp.plots.attention import attention_grid
 from interp.plots.by_position import score_by_position
 from interp.plots.causal import ablation_bars
@@ -17,17 +18,22 @@ from interp.plots.scores import score_by_period, score_heatmap
 from interp.plots.training import training_curve
 
 __all__ = [
+    "Effect",
+    "Errors",
     "ablation_bars",
     "attention_grid",
     "circuit_matrix",
     "composition_graph",
     "composition_matrices",
+    "curves_by_arm",
     "eigenvalue_spectra",
     "formation",
     "logit_lens",
     "loss_by_layer",
     "loss_by_position",
+    "paired_effects",
     "png_bytes",
+    "points_by_arm",
     "score_by_period",
     "score_by_position",
     "score_heatmap",
