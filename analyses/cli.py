@@ -62,7 +62,7 @@ def perform(words: list[str]) -> int:
     except HelpShown:
         return exits.OK
     use_threads(command.threads)
-    module = importlib.import_module(f"analyses.commands.{type(command).__name__.lower()}")
+    module = importlib.import_module(f"analyses.commands.{command.command()}")
     code = module.run(command)
     if not isinstance(code, int):
         raise TypeError(f"{module.__name__}.run returned {code!r} instead of an exit code")

@@ -38,7 +38,7 @@ def deliver(
     it. Standard output gets `text` and the files' paths, or, with --json, that JSON and nothing else.
     Raises `OutputError` if something cannot be written; then none of the files is new.
     """
-    name = f"{command_of(arguments)}.json"
+    name = f"{arguments.command()}.json"
     names = [*(files or {}), name]
     document = to_document(arguments, {**values, "files": names})
     write_files(folder, {**(files or {}), name: document})
@@ -49,7 +49,7 @@ def deliver(
 
 def to_document(arguments: Common, values: Mapping[str, Any]) -> str:
     """`values` as strict JSON, after the command's name, the version and the seed."""
-    return strict_json({"command": command_of(arguments), "interp": interp_version(), "seed": arguments.seed, **values})
+    return strict_json({"command": arguments.command(), "interp": interp_version(), "seed": arguments.seed, **values})
 
 
 def show(arguments: Common, document: str, text: str) -> None:
@@ -60,11 +60,6 @@ def show(arguments: Common, document: str, text: str) -> None:
 def say(text: str) -> None:
     """What is going on, for whoever waits; never part of the result."""
     print(f"interp: {text}", file=sys.stderr, flush=True)
-
-
-def command_of(arguments: Common) -> str:
-    """As it is typed."""
-    return type(arguments).__name__.lower()
 
 
 def write_files(folder: Path, files: Mapping[str, bytes | str]) -> None:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import tyro
 
-from analyses.arguments import COMMANDS, Common
+from analyses.arguments import COMMANDS, TRAIN_KINDS, Common
 from toy_models.errors import InputError
 
 OVERVIEW = """\
@@ -40,7 +40,7 @@ def parse(words: Sequence[str]) -> Common:
         raise InputError(f"which command? One of {', '.join(COMMANDS)}; see interp --help")
     name, rest = words[0], list(words[1:])
     if name == "help" and rest:
-        name, rest = rest[0], ["--help"]
+        name, rest = rest[0], [*rest[1:], "--help"]
     if name in ("-h", "--help", "help"):
         print(OVERVIEW.format(commands=command_list()), end="")
         raise HelpShown
@@ -48,18 +48,30 @@ def parse(words: Sequence[str]) -> Common:
         print(f"interp {interp_version()}")
         raise HelpShown
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, [*COMMANDS, "help"], n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(COMMANDS)}"
-        raise InputError(f"there is no command {name!r}; {hint}")
-    return parse_options(name, rest)
+        raise InputError(f"there is no command {name!r}; {nearest(name, [*COMMANDS, 'help'])}")
+    if name == "train" and rest and not rest[0].startswith("-"):
+        kind = rest.pop(0)
+        if kind not in TRAIN_KINDS:
+            raise InputError(
+                f"interp train trains a transformer, or a kind named first; there is no kind {kind!r}; "
+                f"{nearest(kind, list(TRAIN_KINDS))}"
+            )
+        return parse_options(f"{name} {kind}", TRAIN_KINDS[kind], rest)
+    return parse_options(name, COMMANDS[name], rest)
 
 
-def parse_options(name: str, words: list[str]) -> Common:
+def nearest(word: str, known: list[str]) -> str:
+    """What a word that is not known may have meant."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(w for w in known if w != 'help')}"
+
+
+def parse_options(name: str, kind: type[Common], words: list[str]) -> Common:
     """`words` as the options of one command."""
     complaints = io.StringIO()
     try:
         with redirect_stderr(complaints):
-            return tyro.cli(COMMANDS[name], prog=f"interp {name}", args=words, config=(tyro.conf.FlagCreatePairsOff,))
+            return tyro.cli(kind, prog=f"interp {name}", args=words, config=(tyro.conf.FlagCreatePairsOff,))
     except SystemExit as stop:
         if stop.code in (0, None):
             raise HelpShown from None

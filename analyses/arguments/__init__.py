@@ -6,6 +6,7 @@ from analyses.arguments.common import Common, OnModel, OnSequence
 from analyses.arguments.making import Demo, Handmade, Train
 from analyses.arguments.reading import Aim, Circuits, Composition, Heads, Lens, Paths, Patterns
 from analyses.arguments.searching import Search
+from analyses.arguments.training_shelf import TRAIN_KINDS, TrainKind, TrainShelf
 
 COMMANDS: dict[str, type[Common]] = {
     kind.__name__.lower(): kind
@@ -14,6 +15,7 @@ COMMANDS: dict[str, type[Common]] = {
 
 __all__ = [
     "COMMANDS",
+    "TRAIN_KINDS",
     "Aim",
     "Audit",
     "Circuits",
@@ -30,4 +32,6 @@ __all__ = [
     "Patterns",
     "Search",
     "Train",
+    "TrainKind",
+    "TrainShelf",
 ]

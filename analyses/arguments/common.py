@@ -78,6 +78,11 @@ class Common:
         if not 0 <= self.seed < 2**63:
             raise InputError(f"--seed must be 0 or above and below 2**63, got {self.seed}")
 
+    @classmethod
+    def command(cls) -> str:
+        """The command's name, as it is typed; that of its module too."""
+        return cls.__name__.lower()
+
 
 @dataclass(frozen=True, kw_only=True)
 class OnModel(Common):

@@ -34,7 +34,8 @@ class Demo(Common):
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Common):
-    """Train a transformer; writes a run folder that every other command reads."""
+    """Train a transformer into a run folder; interp train convnet (resnet, mlp, dropout-ae, superposition) trains
+    models of images and vectors, and has its own --help."""
 
     resume: Folder = None
     """Go on with the run in this folder; every other option is then taken from it."""

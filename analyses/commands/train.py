@@ -1,28 +1,37 @@
-"""`interp train`: a run folder from the options."""
+"""`interp train`: a transformer's run folder from the options; other kinds of model are in `train_shelf`."""
 
 import shlex
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from analyses import exits
-from analyses.arguments import Train
+from analyses.arguments import Train, TrainKind, TrainShelf
+from analyses.commands import train_shelf
+from analyses.commands.train_resume import check_alone
 from analyses.output import say, show, to_document
 from analyses.tables import number, table
 from toy_models.config import TransformerConfig
 from toy_models.errors import InputError
+from toy_models.shelf_config import ShelfRunConfig
 from toy_models.task_config import TASK_CONFIGS, TaskConfig
 from toy_models.tasks import LossEstimate, Task, make_task
 from toy_models.train_config import RunConfig, TrainConfig
-from toy_models.training import EMERGED, TrainResult, load_run_config, train
+from toy_models.training import EMERGED, TrainResult, train
+from toy_models.training.run_folder import load_any_config
 
 
-def run(arguments: Train) -> int:
+def run(arguments: Train | TrainKind) -> int:
     """Trains into a new folder, or goes on in one."""
+    if isinstance(arguments, TrainShelf):
+        return train_shelf.run(arguments)
     task = None
     if arguments.resume is not None:
         check_alone(arguments)
-        folder, config = arguments.resume, load_run_config(arguments.resume)
+        folder, found = arguments.resume, load_any_config(arguments.resume)
+        if isinstance(found, ShelfRunConfig):
+            return train_shelf.go_on(arguments, folder, found)
+        config = found
     else:
         task, config = run_config(arguments)
         folder = arguments.out or Path("runs") / f"{arguments.task}-seed{arguments.seed}"
@@ -50,14 +59,6 @@ def task_config(arguments: Train) -> TaskConfig:
         if kind == arguments.task:
             chosen = cls(**asdict(options))
     return chosen
-
-
-def check_alone(arguments: Train) -> None:
-    """`InputError` if --resume comes with an option that decides what a run is."""
-    default = Train(resume=arguments.resume, json=arguments.json, threads=arguments.threads, debug=arguments.debug)
-    for f in fields(Train):
-        if getattr(arguments, f.name) != getattr(default, f.name):
-            raise InputError(f"--resume takes everything from the run, so --{f.name} cannot be given with it")
 
 
 def summary(result: TrainResult, folder: Path) -> dict[str, Any]:

@@ -15,15 +15,16 @@ class ShelfProgress(BaseProgress):
         self.measured: Record = {}
 
     def show(self, record: Record) -> None:
-        self.measured |= {name: value for name, value in record.items() if name.startswith("eval_")}
+        if "eval_loss" in record:
+            self.measured = record
         super().show(record)
 
     def numbers(self, record: Record) -> list[str]:
-        parts = [f"loss {record['loss']:.4g}"] if "loss" in record else []
+        parts = [f"loss {record['loss']:.3g}"] if "loss" in record else []
+        if not self.measured:
+            return parts
+        when = "" if self.measured["step"] == record["step"] else f" at step {self.measured['step']}"
         if "eval_accuracy" in self.measured:
-            parts.append(
-                f"held-out accuracy {self.measured['eval_accuracy']:.1%} (chance {self.chance['accuracy']:.1%})"
-            )
-        elif "eval_loss" in self.measured:
-            parts.append(f"held-out {self.measured['eval_loss']:.4g} (constant {self.chance['loss']:.4g})")
-        return parts
+            found, chance = f"{self.measured['eval_accuracy']:.1%}", f"{self.chance['accuracy']:.1%}"
+            return [*parts, f"held-out accuracy {found}{when} (a constant's {chance})"]
+        return [*parts, f"held-out {self.measured['eval_loss']:.3g}{when} (a constant's {self.chance['loss']:.3g})"]

@@ -1,6 +1,6 @@
 """What a model of the shelf, or any other, is trained to do: which examples, which loss, what is measured."""
 
-from toy_models.training.objectives.base import Examples, Objective
+from toy_models.training.objectives.base import Examples, Objective, score_each
 from toy_models.training.objectives.classification import Classification
 from toy_models.training.objectives.features import SparseFeatures
 from toy_models.training.objectives.of_run import objective_of, split_images
@@ -14,5 +14,6 @@ __all__ = [
     "Regression",
     "SparseFeatures",
     "objective_of",
+    "score_each",
     "split_images",
 ]

@@ -120,17 +120,22 @@ class Objective(ABC):
         return digest.hexdigest()
 
 
-@torch.no_grad()
 def measure(model: nn.Module, objective: Objective, examples: Examples) -> dict[str, float]:
     """Mean scores of a model in evaluation mode; each module is left in the mode it was in."""
+    return {name: each.double().mean().item() for name, each in score_each(model, objective, examples).items()}
+
+
+@torch.no_grad()
+def score_each(model: nn.Module, objective: Objective, examples: Examples) -> dict[str, Float[Tensor, " n"]]:
+    """Scores of each example by a model in evaluation mode, on the CPU."""
     parts: dict[str, list[Tensor]] = {}
     with evaluating(model):
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         size = max(1, CHUNK // examples.inputs[0].numel())
         for inputs, targets in zip(examples.inputs.split(size), examples.targets.split(size), strict=True):
             for name, each in objective.scores(model(inputs.to(device)), targets.to(device)).items():
-                parts.setdefault(name, []).append(each)
-    return {name: torch.cat(each).double().mean().item() for name, each in parts.items()}
+                parts.setdefault(name, []).append(each.cpu())
+    return {name: torch.cat(each) for name, each in parts.items()}
 
 
 @contextmanager

@@ -22,24 +22,23 @@ class SparseFeatures(Objective):
         self.importance = config.importance ** torch.arange(config.n_features)
 
     def source(self, batch_size: int, seed: int, device: torch.device) -> Source:
-        self.importance = self.importance.to(device)
         return Drawn(self.config, batch_size, generator_for(seed, "data"), device)
 
     def loss(
         self, output: Float[Tensor, "batch feature"], targets: Float[Tensor, "batch feature"]
     ) -> Float[Tensor, ""]:
-        return (self.importance * (output - targets).square()).mean()
+        return (self.importance.to(output.device) * (output - targets).square()).mean()
 
     def scores(
         self, output: Float[Tensor, "batch feature"], targets: Float[Tensor, "batch feature"]
     ) -> dict[str, Float[Tensor, " batch"]]:
-        return {"loss": (self.importance * (output - targets).square()).mean(1)}
+        return {"loss": (self.importance.to(output.device) * (output - targets).square()).mean(1)}
 
     def chance(self) -> dict[str, float]:
         """Of the features' mean, (1 - sparsity) / 2 for each: nothing is known of the example."""
         targets = self.held_out.targets.double()
         error = (targets - (1 - self.config.sparsity) / 2).square()
-        return {"loss": (self.importance.cpu().double() * error).mean().item()}
+        return {"loss": (self.importance.double() * error).mean().item()}
 
 
 class Drawn:

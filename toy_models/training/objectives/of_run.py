@@ -15,14 +15,15 @@ from toy_models.vector_config import MLPConfig
 from toy_models.vision.data import LabelledImages, digits, image_folder
 
 
-def objective_of(config: ShelfRunConfig) -> Objective:
+def objective_of(config: ShelfRunConfig, images: tuple[LabelledImages, LabelledImages] | None = None) -> Objective:
     """Classification, reconstruction or sparse features; what is held out, the seed decides.
 
+    `images` (from `split_images`) spares reading them anew.
     Raises `InputError` where the data cannot be read, or have other classes than the model.
     """
     if isinstance(config.data, FeaturesConfig):
         return SparseFeatures(config.data, config.train.seed)
-    train, held_out = split_images(config.data, config.train.seed)
+    train, held_out = images or split_images(config.data, config.train.seed)
     if not isinstance(config.model, ConvNetConfig | ResNetConfig | MLPConfig):
         return Reconstruction(train.images, held_out.images)
     n_classes = config.model.d_out if isinstance(config.model, MLPConfig) else config.model.n_classes
