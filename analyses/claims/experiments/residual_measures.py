@@ -90,7 +90,8 @@ def settling_steps(steps: Sequence[int], outputs: Sequence[Sequence[Tensor]]) ->
     found = []
     for block in range(len(outputs[0])):
         alike = [linear_cka(each[block], outputs[-1][block]) for each in outputs]
-        way = [(a - alike[0]) / max(1 - alike[0], 1e-12) for a in alike]
+        left = max(1 - alike[0], 0.0)
+        way = [(a - alike[0]) / left for a in alike] if left > 1e-9 else [1.0]
         found.append(max(first_crossing(steps, way, SETTLED), 1.0))
     return found
 
