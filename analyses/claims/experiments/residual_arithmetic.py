@@ -103,11 +103,11 @@ CLAIMS = (
         source="He et al. 2015, arXiv:1512.03385, section 4.1, figure 5 and table 1",
         arms={"at 256": Arm(costs_at_256)} | PUBLISHED,
         comparisons=(
-            exact("69,632 weights at 256 filters", "weights off 69,632", "weights off", "weights off, two 3 x 3", 0.0,
+            exact("69632 weights at 256 filters", "weights off 69,632", "weights off", "weights off, two 3 x 3", 0.0,
                   "at 256"),
             exact("less than a tenth of two 3 x 3", "weights over those of two 3 x 3", "part of a basic block",
                   "part of a basic block, not squeezed", 0.1, "at 256"),
-            exact("50 layers of it cost what 34 layers of two 3 x 3 cost", "multiply-adds, 50 over 34 layers",
+            exact("50 layers cost what 34 did", "multiply-adds, 50 over 34 layers",
                   "50 beside 34", "50 beside 34, not squeezed", 1.1),
             exact("the paper's figures", "largest relative difference of multiply-adds", "off", "off, counted twice",
                   0.03),
@@ -142,7 +142,7 @@ CLAIMS = (
         arms=PUBLISHED,
         comparisons=(
             exact("152 layers", "layers counted off 152", "layers off", "layers off, 151", 0.0),
-            exact("152 layers cost less than VGG-19", "multiply-adds over those of VGG-19", "152 beside VGG-19",
+            exact("152 layers beside VGG-19", "multiply-adds over those of VGG-19", "152 beside VGG-19",
                   "152 beside VGG-19, not squeezed", 1.0),
         ),
         why="The same layers and filters without bottlenecks would cost nine times as much as VGG-19.",
@@ -160,7 +160,7 @@ CLAIMS = (
         source="He et al. 2015, arXiv:1512.03385, section 4.2 and table 6",
         arms={"counted": Arm(parameters_by_depth)},
         comparisons=(
-            exact("parameters of 20 to 1,202 layers as printed", "largest difference, in halves of the last digit",
+            exact("parameters as printed", "largest difference, in halves of the last digit",
                   "off, A", "off, C", 1.0),
         ),
         why="With a projection around every block the same nets would have more parameters than printed.",
@@ -174,7 +174,7 @@ CLAIMS = (
         source="He et al. 2015, arXiv:1512.03385, abstract: 28 % relative on COCO",
         arms=PUBLISHED,
         comparisons=(
-            exact("101 layers cost less than the VGG-16 they replace", "multiply-adds over those of VGG-16",
+            exact("101 layers beside VGG-16", "multiply-adds over those of VGG-16",
                   "101 beside VGG-16", "101 beside VGG-16, not squeezed", 1.0),
         ),
         why="What can be checked is that the gain was not bought with more products; without bottlenecks it would be.",

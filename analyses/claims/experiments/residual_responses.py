@@ -10,19 +10,19 @@ LESS = math.log(1.05)
 """5 %; figure 7 shows curves that lie apart visibly, and no numbers."""
 STRONG = {"inside": True, "decay": 1e-2}
 SPARED = STRONG | {"decay_norm": False}
-RULES = ("decay .0001 on everything", "decay .01 on everything", "decay .01 on weights alone")
+RULES = ("decay .0001 on all", "decay .01 on all", "decay .01 on weights")
 
 
 def std_greater(rule: str) -> Comparison:
     return Comparison(
-        f"std with {rule}", "standard deviation of what blocks compute, after BatchNorm", "response std",
+        f"std: {rule}", "standard deviation of what blocks compute, after BatchNorm", "response std",
         f"plain, {rule}", f"residual, {rule}", "greater", LESS, scale="log ratio",
     )  # fmt: skip
 
 
 def share_falls(rule: str) -> Comparison:
     return Comparison(
-        f"share with {rule}", "||F(x)|| / ||x|| after training over the same before", "change of share",
+        f"share: {rule}", "||F(x)|| / ||x|| after training over the same before", "change of share",
         f"plain, {rule}", f"residual, {rule}", "greater", LESS, scale="log ratio",
     )  # fmt: skip
 

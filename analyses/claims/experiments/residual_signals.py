@@ -59,8 +59,8 @@ CLAIMS = (
         source="He et al. 2015, arXiv:1512.03385, section 4.1",
         arms=NETS | arms_at_start(),
         comparisons=(
-            *(first_over_last("early layers get no less", depth, "greater", LARGER) for depth in (20, 56)),
-            *(first_over_last("as in a residual net", depth, "equivalent", ORDER) for depth in (20, 56)),
+            *(first_over_last("no less early", depth, "greater", LARGER) for depth in (20, 56)),
+            *(first_over_last("as in residual nets", depth, "equivalent", ORDER) for depth in (20, 56)),
             *(
                 with_norm_against_without(weights, "first gradient", "gradient of the first block, first step", ORDER)
                 for weights in (HALF, FULL)
