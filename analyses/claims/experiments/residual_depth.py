@@ -18,8 +18,8 @@ FASTER = math.log(1.25)
 
 def trains_worse(depth: str, budget: str, what: str) -> Comparison:
     return Comparison(
-        f"{what} ({depth.rpartition(', ')[2]})", f"training error at budget {budget} (percent)", f"error {budget}", f"plain, {depth}",
-        f"residual, {depth}", "greater", MUCH, resolution=100 / TRAINED,
+        f"{what} ({depth.rpartition(', ')[2]})", f"training error at budget {budget} (percent)", f"error {budget}",
+        f"plain, {depth}", f"residual, {depth}", "greater", MUCH, resolution=100 / TRAINED,
     )  # fmt: skip
 
 
