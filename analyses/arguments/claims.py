@@ -68,3 +68,5 @@ class Claims(Common):
                 raise InputError(f"interp claims {self.action} writes its results into --out; --results is read only")
         if self.action == "placebo" and (self.seeds, self.budget, self.device) != (3, 1.0, "cpu"):
             raise InputError("interp claims placebo takes seeds, budget and device from the stored results")
+        if self.readme and (self.action != "report" or self.results is not None):
+            raise InputError("--readme goes with interp claims report, and with the results that come with the package")

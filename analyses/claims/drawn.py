@@ -38,13 +38,12 @@ def curve(claim: str, arm: str, picture: Picture, row: Row) -> dict[str, Any]:
     x = row[picture.x] if picture.x else [float(i) for i in range(1, len(y) + 1)]
     if not isinstance(x, list) or len(x) != len(y):
         raise InputError(f"claim {claim}: arm {arm} gave {len(y)} values of {picture.y!r} for other {picture.x!r}")
-    kept = thinned(x, picture.log_x)
+    kept = thinned(len(x), picture.log_x)
     return {"x": [rounded(x[i]) for i in kept], "y": [rounded(y[i]) for i in kept]}
 
 
-def thinned(x: Sequence[float], logarithmic: bool) -> list[int]:
-    """Places of at most `MOST` points, both ends among them, evenly spaced, by the logarithm where it is drawn so."""
-    n = len(x)
+def thinned(n: int, logarithmic: bool) -> list[int]:
+    """Which of `n` points to keep: at most `MOST`, with both ends, evenly spaced (in the logarithm, if asked for)."""
     if n <= MOST:
         return list(range(n))
     if not logarithmic:

@@ -26,8 +26,8 @@ SECONDS = 15.0
 """CPU seconds for which an arm is trained with ever more seeds, beyond the smallest pool."""
 FRESH_FROM = 1000
 """The first seed, where every draw has its own."""
-AT_MOST = 2
-"""Draws of twenty that may say that a claim holds."""
+AT_MOST = 0.1
+"""Share of draws that may say that a claim holds: two of twenty."""
 
 Draw = tuple[tuple[int, ...], tuple[int, ...]]
 """Seeds of what takes the treated arm's place, and of the control."""
@@ -70,6 +70,11 @@ class Placebo:
 def needs_placebo(claim: Claim) -> bool:
     """Whether anything is trained and compared; identities hold or do not."""
     return claim.trained and any(c.kind != "exact" for c in claim.comparisons)
+
+
+def holds_too_often(placebo: Mapping[str, Any] | None) -> bool:
+    """Whether a stored placebo was said to hold in more draws than may be."""
+    return placebo is not None and (placebo["holds"] or 0) > AT_MOST * placebo["draws"]
 
 
 def control_arms(claim: Claim) -> dict[str, Arm]:

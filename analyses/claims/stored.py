@@ -21,6 +21,8 @@ from toy_models.atomic import make_folder, write_bytes
 
 FOLDER = Path(__file__).parent / "results"
 SCHEMA = "interp-claim"
+SAME = ("hash", "seeds", "budget", "device", "torch")
+"""What a placebo's result must have in common with the one it is kept for."""
 DECLARED = ("name", "numbers", "statement", "source", "why", "slip", "untestable", "trained")
 
 
@@ -127,7 +129,8 @@ def save(document: Mapping[str, Any], folder: Path) -> Path:
     make_folder(folder)
     path = folder / f"{document['name']}.json"
     before = load(folder).get(document["name"]) if path.exists() else None
-    if document["placebo"] is None and before is not None and before["hash"] == document["hash"]:
+    same = before is not None and all(before[name] == document[name] for name in SAME)
+    if document["placebo"] is None and before is not None and same:
         document = {**document, "placebo": before["placebo"]}
     write_bytes(path, strict_json(document).encode())
     return path

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from analyses.claims.judge import Outcome, Part, Word
+from analyses.report.numbers import shown as short
 
 WORDS: tuple[Word, ...] = (
     "holds",
@@ -51,6 +52,24 @@ def reason(part: Part) -> str:
         opposite = estimate.high < 0
         return "the interval lies on the opposite side" if opposite else "the whole interval is smaller than the margin"
     return "the interval contains 0" if estimate.low <= 0 else "the mean is smaller than the margin"
+
+
+def effect_words(part: Part) -> str:
+    """The effect with its interval, or the largest error, and what it is held against."""
+    if part.kind == "exact":
+        return f"{part.condition}: largest error {short(max(part.treated))} ({needed(part)})"
+    estimate = part.estimate
+    if estimate is None:
+        return f"{part.condition}: no interval ({needed(part)})"
+    interval = f"{short(estimate.mean)} [{short(estimate.low)}, {short(estimate.high)}]"
+    return f"{part.condition}: {interval} ({needed(part)})"
+
+
+def needed(part: Part) -> str:
+    """What the effect is held against."""
+    log = " in log ratio" if part.scale == "log ratio" else ""
+    sign = {"greater": "at least ", "equivalent": "within ±", "exact": "at most "}[part.kind]
+    return f"{sign}{short(part.margin)}{log}"
 
 
 EXACT: dict[Outcome, str] = {

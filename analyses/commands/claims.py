@@ -10,14 +10,12 @@ from analyses.claims import stored, text
 from analyses.claims.cache import FOLDER as CACHE
 from analyses.claims.catalogue import all_claims, find_claim
 from analyses.claims.claim import Claim
+from analyses.claims.readme import write_readme
 from analyses.claims.stored import Stored
 from analyses.commands.claims_run import placebo_and_store, run_and_store
-from analyses.output import check_folder, deliver, show, to_document
+from analyses.output import check_folder, deliver, say, show, to_document
 from analyses.report.claims import claims_page
 from interp.errors import InputError
-
-FEW = 8
-"""Claims up to this many are printed with all their comparisons after a run."""
 
 
 def run(arguments: Claims) -> int:
@@ -71,6 +69,9 @@ def report(arguments: Claims, claims: Sequence[Claim]) -> int:
     found = results_in(arguments.results)
     there = [found[claim.name] for claim in claims if claim.name in found]
     folder = check_folder(arguments.out or CACHE)
+    if arguments.readme:
+        for path in write_readme(found):
+            say(f"wrote {path}")
     html = claims_page(claims, found, "interp claims report")
     values = {
         "results": [each.document for each in there],

@@ -79,7 +79,7 @@ def run_text(claims: Sequence[Claim], documents: Sequence[dict[str, Any]]) -> st
     found = {document["name"]: Stored(document) for document in documents}
     if len(claims) <= FEW:
         return "\n\n".join(text.details(each) for each in found.values())
-    return text.listing(claims, found)
+    return text.listing([claim for claim in claims if claim.name in found], found)
 
 
 def failed(failures: Sequence[Failure], debug: bool) -> int:

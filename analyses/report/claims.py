@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from analyses.claims.claim import Claim
 from analyses.claims.figures import figure_of
 from analyses.claims.judge import Part
+from analyses.claims.placebo import holds_too_often
 from analyses.claims.stored import Stored
 from analyses.claims.text import numbers, ran
-from analyses.claims.words import MEANINGS, TOPICS, WORDS, counted, placebo_cell, placebo_text, reason, topic_of
+from analyses.claims.words import MEANINGS, TOPICS, WORDS, counted, needed, placebo_cell, placebo_text, reason, topic_of
 from analyses.report.blocks import Cell, Mark, Picture, Piece, Table
-from analyses.report.numbers import interval, number, shown
 from analyses.report.environment import make_environment
+from analyses.report.numbers import interval, number, shown
 from interp.documents import STYLE, page
 from interp.documents import Part as PagePart
 from interp.plots import png_bytes
@@ -52,6 +53,7 @@ class Row:
     stale: str
     deciding: Cell
     placebo: str
+    many: bool
     placebo_text: str
     ran: str
     table: Table
@@ -91,7 +93,7 @@ def facts(found: Sequence[Stored]) -> list[tuple[str, str]]:
     seeds = sorted({len(each["seeds"]) for each in found})
     return [
         ("seeds", f"{', '.join(map(str, seeds))} for each arm"),
-        ("cost", f"{cpu_seconds(found) / 60:.0f} minutes of CPU time, shared arms counted once"),
+        ("cost", f"{shown(cpu_seconds(found) / 60)} min of CPU time, arms that claims share counted once"),
         ("torch", ", ".join(sorted({each["torch"] for each in found}))),
     ]
 
@@ -120,6 +122,7 @@ def row_of(found: Stored, stale: str) -> Row:
         stale=stale,
         deciding=deciding(parts),
         placebo=placebo_cell(found["placebo"]),
+        many=holds_too_often(found["placebo"]),
         placebo_text=placebo_text(found["placebo"]),
         ran=ran(found),
         table=parts_table(parts, arms),
@@ -163,19 +166,12 @@ def effect(part: Part) -> Cell:
     return "n/a" if estimate is None else (number(estimate.mean), " ", interval(estimate.low, estimate.high))
 
 
-def needed(part: Part) -> str:
-    """What the effect is held against."""
-    log = " in log ratio" if part.scale == "log ratio" else ""
-    sign = {"greater": "at least ", "equivalent": "within ±", "exact": "at most "}[part.kind]
-    return f"{sign}{shown(part.margin)}{log}"
-
-
 def deciding(parts: Sequence[Part]) -> Cell:
-    """The comparison that says most: the first, and how many more there are."""
+    """The first comparison, and of several how many hold."""
     if not parts:
         return ""
-    first = parts[0]
-    more = f" (and {len(parts) - 1} more)" if len(parts) > 1 else ""
-    shown_effect = effect(first)
-    pieces = shown_effect if isinstance(shown_effect, tuple) else (shown_effect,)
-    return (f"{first.condition}: ", *pieces, f", {needed(first)} needed{more}")
+    first, held = parts[0], sum(part.outcome == "holds" for part in parts)
+    found = effect(first)
+    all_of_them = f"; {held} of {len(parts)} comparisons hold" if len(parts) > 1 else ""
+    pieces = found if isinstance(found, tuple) else (found,)
+    return (f"{first.condition}: ", *pieces, f" ({needed(first)}){all_of_them}")

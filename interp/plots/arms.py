@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from interp.errors import InputError
 from interp.plots.drawing import COLORS, FAINT, QUIET, Number, legend, name_axes, new_figure, plain_axes, sentence
@@ -171,6 +172,8 @@ def finish(axes: Axes, log_x: bool, log_y: bool) -> None:
     """Scales and frame; the logarithmic axis of values that are not all positive is linear around 0."""
     if log_x:
         axes.set_xscale("log")
+    elif axes.lines and all(float(x).is_integer() for line in axes.lines for x in np.asarray(line.get_xdata(), float)):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if log_y:
         positive = all(bool((np.asarray(line.get_ydata(), dtype=float) > 0).all()) for line in axes.lines)
         axes.set_yscale("log" if positive else "symlog")

@@ -1,0 +1,73 @@
+"""The README's section "Claims, re-run": its table and its figure, written from the stored results."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from analyses.calibration.readme import filled, markdown
+from analyses.claims.figures import figure_of
+from analyses.claims.placebo import holds_too_often
+from analyses.claims.stored import Stored
+from analyses.claims.text import numbers
+from analyses.claims.words import TOPICS, counted, effect_words, placebo_cell, topic_of
+from interp.plots import png_bytes
+from toy_models.atomic import write_bytes
+from toy_models.errors import InputError
+
+README = Path(__file__).parents[2] / "README.md"
+FIGURE = Path("notebooks/claims.png")
+FEATURED = "residual-nets-converge-faster"
+"""The claim whose figure stands in the README."""
+HEADING = "## Claims, re-run"
+BEGIN, END = "<!-- claims: written by interp claims report --readme -->", "<!-- end of claims -->"
+BLOCK = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
+
+
+def block(results: Sequence[Stored]) -> str:
+    """What stands between the two marks, marks included."""
+    words = [found.verdict.word for found in results]
+    often = [found.name for found in results if holds_too_often(found["placebo"])]
+    said = f"Of {len(results)} claims {counted(words)}."
+    said += f" With a placebo said to hold too often, so that their verdict proves little: {', '.join(often)}." * bool(
+        often
+    )
+    return "\n\n".join([BEGIN, filled(said), table(results), END])
+
+
+def table(results: Sequence[Stored]) -> str:
+    """By topic: statement, verdict, the first comparison's effect, and the placebo."""
+    rows: list[list[str]] = []
+    for topic in (*(name for name, _ in TOPICS), "Others"):
+        here = sorted((f for f in results if topic_of(f["numbers"]) == topic), key=lambda f: (f["numbers"], f.name))
+        rows += [["", f"**{topic}**", " ", " ", " "]] * bool(here) + [row_of(found) for found in here]
+    header = ["no.", "claim", "verdict", "first comparison: effect [95 % interval] (needed)", "placebo"]
+    return markdown(header, [[cell or " " for cell in row] for row in rows])
+
+
+def row_of(found: Stored) -> list[str]:
+    """One claim's cells."""
+    cell = placebo_cell(found["placebo"])
+    marked = f"**{cell}**" if holds_too_often(found["placebo"]) else cell
+    first = effect_words(found.parts[0]) if found.parts else ""
+    return [numbers(found["numbers"]), escaped(found["statement"]), str(found.verdict.word), escaped(first), marked]
+
+
+def escaped(text: str) -> str:
+    """As a cell of a Markdown table."""
+    return re.sub(r"([|*_<])", r"\\\1", text)
+
+
+def write_readme(results: Mapping[str, Stored], readme: Path = README) -> list[Path]:
+    """Writes table and figure; `InputError` where the README has no place for them or the figure has no result."""
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    if len(BLOCK.findall(text)) != 1:
+        raise InputError(f"{readme} needs one place for the table, between {BEGIN} and {END}")
+    if FEATURED not in results:
+        raise InputError(
+            f"the README shows the figure of {FEATURED}, which has no result: interp claims run {FEATURED}"
+        )
+    figure, _ = figure_of(results[FEATURED])
+    picture = readme.parent / FIGURE
+    write_bytes(picture, png_bytes(figure, 110))
+    write_bytes(readme, BLOCK.sub(lambda _: block(list(results.values())), text).encode())
+    return [readme, picture]
