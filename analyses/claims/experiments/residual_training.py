@@ -65,7 +65,7 @@ def train_net(
     watch = Watch(train, steps, inside)
     losses = fit(net, train, steps, seed, rate=rate, decay=decay, decay_norm=decay_norm, watch=watch)
     row |= watch.row()
-    row |= {"mean loss 1x": mean(losses[: watch.short]), "steps to the loss": steps_to(losses, len(train) // BATCH)}
+    row["steps to the loss"] = steps_to(losses, len(train) // BATCH)
     row["test error 4x"] = error_and_loss(with_population_statistics(net, train.images), test)[0]
     if inside:
         row |= responses(net, train)
@@ -130,10 +130,17 @@ class Watch:
             self.outputs.append(block_outputs(settled, self.train.images[:COMPARED]))
 
     def row(self) -> Row:
-        """Curves by step; errors at both budgets; if it looked inside, when the blocks of each stage settled."""
+        """Curves by step; errors at both budgets; if it looked inside, when the blocks of each stage settled.
+
+        "loss 1x" is the mean of the looks in the second half of the short budget.
+        """
         row: Row = {"step": [float(look) for look in self.looks]}
         row |= {"training error": self.errors, "training loss": self.losses}
         row |= {"error 1x": self.errors[self.looks.index(self.short)], "error 4x": self.errors[-1]}
+        late = [
+            loss for look, loss in zip(self.looks, self.losses, strict=True) if self.short / 2 <= look <= self.short
+        ]
+        row["loss 1x"] = mean(late)
         if not self.inside:
             return row
         settled = settling_steps(self.looks, self.outputs)

@@ -54,6 +54,8 @@ def test_a_net_is_looked_at_after_a_quarter_of_the_steps_and_at_the_end(train):
     assert row["error 1x"] == row["training error"][row["step"].index(2.0)]
     assert row["error 4x"] == row["training error"][-1]
     assert row["step"][-1] == 10
+    late = [loss for step, loss in zip(row["step"], row["training loss"], strict=True) if 1 <= step <= 2]
+    assert row["loss 1x"] == pytest.approx(sum(late) / 2)
 
 
 def test_steps_to_a_loss_are_counted_at_the_end_of_a_window_whose_mean_is_below():
