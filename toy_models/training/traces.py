@@ -1,6 +1,5 @@
 """What an optimiser does at each step, as data: gradient, momentum, and by how much each parameter really moves."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,22 +29,22 @@ class UpdateTrace:
 
     names: tuple[str, ...]
     steps: list[int] = field(default_factory=list)
-    learning_rate: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    gradient: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
-    momentum: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
-    squares: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
-    effective: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
+    learning_rate: dict[str, list[float]] = field(default_factory=dict)
+    gradient: dict[str, list[Tensor]] = field(default_factory=dict)
+    momentum: dict[str, list[Tensor]] = field(default_factory=dict)
+    squares: dict[str, list[Tensor]] = field(default_factory=dict)
+    effective: dict[str, list[Tensor]] = field(default_factory=dict)
 
     def stacked(self, kind: str, name: str) -> Float[Tensor, "step *shape"]:
         """All recorded steps of "gradient", "momentum", "squares" or "effective" of one parameter, in one tensor."""
-        of_kind: dict[str, list[Tensor]] = getattr(self, kind, {}) if kind in KINDS else {}
         if kind not in KINDS:
             raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
         if name not in self.names:
             raise InputError(f"{name!r} was not traced; traced: {', '.join(self.names)}")
-        if not of_kind[name]:
+        found: list[Tensor] = getattr(self, kind).get(name, [])
+        if not found:
             raise InputError(f"there is no {kind} of {name}: the optimiser keeps none, or no step was recorded")
-        return torch.stack(of_kind[name])
+        return torch.stack(found)
 
 
 KINDS = ("gradient", "momentum", "squares", "effective")
@@ -73,8 +72,9 @@ def trace_updates(
             for name in chosen:
                 p = parameters[name]
                 before[name] = p.detach().clone()
-                trace.gradient[name].append(_kept(torch.zeros_like(p) if p.grad is None else p.grad))
-                trace.learning_rate[name].append(float(groups[id(p)]["lr"]))
+                gradient = torch.zeros_like(p) if p.grad is None else p.grad
+                trace.gradient.setdefault(name, []).append(_kept(gradient))
+                trace.learning_rate.setdefault(name, []).append(float(groups[id(p)]["lr"]))
 
     def note_after(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         nonlocal done
@@ -82,10 +82,11 @@ def trace_updates(
             trace.steps.append(done + 1)
             for name in chosen:
                 p = parameters[name]
-                trace.effective[name].append(_kept(p.detach() - before[name]))
-                for kind, kept in ((MOMENTUM, trace.momentum), (SQUARES, trace.squares)):
-                    found = [value for key in kind if (value := optimizer.state[p].get(key)) is not None]
-                    kept[name] += map(_kept, found)
+                trace.effective.setdefault(name, []).append(_kept(p.detach() - before[name]))
+                for keys, kept in ((MOMENTUM, trace.momentum), (SQUARES, trace.squares)):
+                    for key in keys:
+                        if optimizer.state[p].get(key) is not None:
+                            kept.setdefault(name, []).append(_kept(optimizer.state[p][key]))
         done += 1
 
     hooks = (optimizer.register_step_pre_hook(note_before), optimizer.register_step_post_hook(note_after))
