@@ -17,7 +17,7 @@ STARTS = 4
 
 
 def train_superposition(seed: int, device: str, budget: float, *, sparsity: float, trained: bool = True) -> Row:
-    """Dimensionalities D_i = |W_i|² / sum_j (W_i/|W_i| · W_j)² of the best of `STARTS` models; features matter alike."""
+    """Dimensionalities D_i = |W_i|² / sum_j (W_i/|W_i| · W_j)² of the best of `STARTS` models; all features alike."""
     config = FeaturesConfig(n_features=FEATURES, sparsity=sparsity)
     data = generator_for(seed, "data")
     models = [
@@ -69,7 +69,7 @@ CLAIMS = (
         },
         comparisons=(
             Comparison(
-                "sparse features, more than two dimensions could hold", "share of the features' variance that is given back",
+                "more than two dimensions could hold", "share of the features' variance that is given back",
                 "given back", "sparse (.95)", "dense", "greater", 0.1,
             ),
             Comparison(
@@ -81,7 +81,7 @@ CLAIMS = (
                 0.03,
             ),
         ),
-        why="Dense features, of whose variance two dimensions of five can give back 2/5; and the model before training.",
+        why="Dense features, of whose variance two dimensions can give back 2/5; and the model before training.",
         picture=Picture("dimensionality", "dimensionality", x="feature", x_label="feature, by dimensionality"),
     ),
 )  # fmt: skip
