@@ -10,9 +10,9 @@ from analyses.claims.placebo import holds_too_often
 from analyses.claims.stored import Stored
 from analyses.claims.text import numbers
 from analyses.claims.words import TOPICS, counted, effect_words, placebo_cell, topic_of
+from interp.errors import InputError
 from interp.plots import png_bytes
 from toy_models.atomic import write_bytes
-from toy_models.errors import InputError
 
 README = Path(__file__).parents[2] / "README.md"
 FIGURE = Path("notebooks/claims.png")
@@ -57,7 +57,7 @@ def escaped(text: str) -> str:
     return re.sub(r"([|*_<])", r"\\\1", text)
 
 
-def write_readme(results: Mapping[str, Stored], readme: Path = README) -> list[Path]:
+def write_readme(results: Mapping[str, Stored], readme: Path) -> list[Path]:
     """Writes table and figure; `InputError` where the README has no place for them or the figure has no result."""
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     if len(BLOCK.findall(text)) != 1:

@@ -6,11 +6,10 @@ from typing import Any
 
 from analyses import exits
 from analyses.arguments import Claims
-from analyses.claims import stored, text
+from analyses.claims import readme, stored, text
 from analyses.claims.cache import FOLDER as CACHE
 from analyses.claims.catalogue import all_claims, find_claim
 from analyses.claims.claim import Claim
-from analyses.claims.readme import write_readme
 from analyses.claims.stored import Stored
 from analyses.commands.claims_run import placebo_and_store, run_and_store
 from analyses.output import check_folder, deliver, say, show, to_document
@@ -70,7 +69,7 @@ def report(arguments: Claims, claims: Sequence[Claim]) -> int:
     there = [found[claim.name] for claim in claims if claim.name in found]
     folder = check_folder(arguments.out or CACHE)
     if arguments.readme:
-        for path in write_readme(found):
+        for path in readme.write_readme(found, readme.README):
             say(f"wrote {path}")
     html = claims_page(claims, found, "interp claims report")
     values = {

@@ -1,5 +1,6 @@
 """A result's file holds what was judged, and says when it is of another day."""
 
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -87,10 +88,10 @@ def test_the_cost_of_one_seed_at_budget_one_is_known_from_a_result():
 
 def test_a_file_that_is_no_result_is_refused_by_name(tmp_path):
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(InputError, match="other.json is not a claim's result"):
+    with pytest.raises(InputError, match=r"other\.json is not a claim's result"):
         load(tmp_path)
     (tmp_path / "other.json").write_text("{")
-    with pytest.raises(InputError, match="other.json is no JSON"):
+    with pytest.raises(InputError, match=r"other\.json is no JSON"):
         load(tmp_path)
 
 
@@ -114,7 +115,7 @@ def test_long_curves_are_thinned_to_sixty_points_with_both_ends():
     assert thinned(60, False) == list(range(60))
     even = thinned(1000, False)
     assert (len(even), even[0], even[-1]) == (60, 0, 999)
-    assert {b - a for a, b in zip(even, even[1:], strict=False)} == {16, 17}
+    assert {b - a for a, b in itertools.pairwise(even)} == {16, 17}
     log = thinned(1000, True)
     assert (log[:4], log[-1]) == ([0, 1, 2, 3], 999)
     assert len(log) < 60
