@@ -119,7 +119,7 @@ CLAIMS = (
     Claim(
         name="batch-statistics-differ-from-the-populations",
         numbers=(92,),
-        statement="A net with BatchNorm says something else in training than in evaluation, in small batches above all.",
+        statement="A net with BatchNorm says other things in training than in evaluation, in small batches above all.",
         source=f"{BATCH_NORM}, section 3.1; Ioffe 2017, arXiv:1702.03275",
         arms={norm: Arm(train_and_eval, {"norm": norm}) for norm in ("batch", "layer")},
         comparisons=(

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from toy_models.training.seeds import generator_for
+from toy_models.training.seeds import generator_for, seed_for
 from toy_models.vision.data import LabelledImages, digits
 
 Data = tuple[LabelledImages, LabelledImages]
@@ -42,7 +42,7 @@ def fit(
     """
     optimiser = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
     order = generator_for(seed, "batches")
-    with own_default_generator(seed):
+    with own_default_generator(seed_for(seed, "masks")):
         for step in range(1, steps + 1):
             chosen = torch.randint(len(data), (batch,), generator=order).to(data.labels.device)
             loss = F.cross_entropy(model.train()(data.images[chosen]), data.labels[chosen])
