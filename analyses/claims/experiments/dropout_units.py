@@ -62,7 +62,7 @@ def more(
     return Comparison(condition, measure or value, value, treated, control, "greater", margin, control_value)
 
 
-def times_more(condition: str, value: str, treated: str, control: str, factor: float) -> Comparison:
+def times_more(condition: str, value: str, treated: str, control: str, factor: float | int) -> Comparison:
     return Comparison(condition, value, value, treated, control, "greater", math.log(factor), scale="log ratio")
 
 
@@ -84,8 +84,8 @@ CLAIMS = (
         source=f"{DROPOUT}, sections 2 and 7.1",
         arms=ARMS,
         comparisons=(
-            times_more("damage by deletion", "damage", "none", "dropout", 2),
-            times_more("damage by deletion, against weight decay", "damage", "weight decay", "dropout", 2),
+            times_more("damage by deletion", "damage", "none", "dropout", 2.0),
+            times_more("damage by deletion, against weight decay", "damage", "weight decay", "dropout", 2.0),
             more("cancellation", "cancelled", "none", "dropout", 0.1),
             more("cancellation, against weight decay", "cancelled", "weight decay", "dropout", 0.1),
             more("cancellation without dropout above chance", "cancelled", "none", "none", 0.02, "", "by chance"),
