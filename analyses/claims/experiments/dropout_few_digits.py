@@ -48,7 +48,7 @@ def few_digits(
 
 
 def cost_of_dropout(seed: int, device: str, budget: float, width: int) -> Row:
-    """Accuracy of nets of this width without dropout, with dropout of half the hidden units, and the difference; 4 splits."""
+    """Accuracy without dropout, with half of the hidden units kept, and the difference; over half of the splits."""
     plain = few_digits(seed, device, budget, width=width, splits=SPLITS // 2)["accuracy"]
     dropped = few_digits(seed, device, budget, width=width, dropout=0.5, splits=SPLITS // 2)["accuracy"]
     assert isinstance(plain, float)
