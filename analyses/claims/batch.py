@@ -103,7 +103,7 @@ def train_all(
     expected = {digest: expected_seconds(task.arm, task.budget, folder, known) for digest, task in arms.items()}
     left.sort(key=lambda task: -expected[arm_digest(task.arm)])
     if progress and left:
-        announce(left, len(found), sum(expected[arm_digest(task.arm)] for task in left))
+        announce(left, len(found), [expected[arm_digest(task.arm)] for task in left])
     done = mapped(partial(train_one, folder=folder), left, jobs, progress and bool(left), unit="training")
     return found | {task.key: each for task, each in zip(left, done, strict=True)}
 
@@ -114,10 +114,17 @@ def expected_seconds(arm: Arm, budget: float, folder: Path, known: Mapping[str, 
     return known.get(arm_digest(arm), UNKNOWN) * budget if earlier is None else earlier
 
 
-def announce(left: Sequence[Task], there: int, seconds: float) -> None:
+def announce(left: Sequence[Task], there: int, seconds: Sequence[float]) -> None:
     """What is to be done, for whoever waits."""
-    cost = f", about {seconds:.0f} s of CPU time" if seconds < UNKNOWN else ""
-    print(f"interp: {len(left)} trainings to do{cost}; {there} are there already", file=sys.stderr, flush=True)
+    known = [each for each in seconds if each < UNKNOWN]
+    first = f", {len(seconds) - len(known)} of them for the first time" if len(known) < len(seconds) else ""
+    cost = (
+        f"; the others take about {sum(known):.0f} s of CPU time"
+        if first
+        else f", about {sum(known):.0f} s of CPU time"
+    )
+    said = f"{len(left)} trainings to do{first}{cost if known else ''}"
+    print(f"interp: {said}; {there} are there already", file=sys.stderr, flush=True)
 
 
 def train_one(task: Task, folder: Path) -> Trained | Failure:

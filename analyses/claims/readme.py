@@ -9,7 +9,7 @@ from analyses.claims.figures import figure_of
 from analyses.claims.placebo import holds_too_often
 from analyses.claims.stored import Stored
 from analyses.claims.text import numbers
-from analyses.claims.words import TOPICS, counted, effect_words, placebo_cell, topic_of
+from analyses.claims.words import TOPIC_NAMES, counted, effect_words, placebo_cell, topic_of
 from interp.errors import InputError
 from interp.plots import png_bytes
 from toy_models.atomic import write_bytes
@@ -25,19 +25,20 @@ BLOCK = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
 
 def block(results: Sequence[Stored]) -> str:
     """What stands between the two marks, marks included."""
+    if not results:
+        return "\n\n".join([BEGIN, "None was run yet.", END])
     words = [found.verdict.word for found in results]
     often = [found.name for found in results if holds_too_often(found["placebo"])]
     said = f"Of {len(results)} claims {counted(words)}."
-    said += f" With a placebo said to hold too often, so that their verdict proves little: {', '.join(often)}." * bool(
-        often
-    )
+    if often:
+        said += f" With a placebo said to hold too often, so that their verdict proves little: {', '.join(often)}."
     return "\n\n".join([BEGIN, filled(said), table(results), END])
 
 
 def table(results: Sequence[Stored]) -> str:
     """By topic: statement, verdict, the first comparison's effect, and the placebo."""
     rows: list[list[str]] = []
-    for topic in (*(name for name, _ in TOPICS), "Others"):
+    for topic in TOPIC_NAMES:
         here = sorted((f for f in results if topic_of(f["numbers"]) == topic), key=lambda f: (f["numbers"], f.name))
         rows += [["", f"**{topic}**", " ", " ", " "]] * bool(here) + [row_of(found) for found in here]
     header = ["no.", "claim", "verdict", "first comparison: effect [95 % interval] (needed)", "placebo"]
@@ -63,9 +64,7 @@ def write_readme(results: Mapping[str, Stored], readme: Path) -> list[Path]:
     if len(BLOCK.findall(text)) != 1:
         raise InputError(f"{readme} needs one place for the table, between {BEGIN} and {END}")
     if FEATURED not in results:
-        raise InputError(
-            f"the README shows the figure of {FEATURED}, which has no result: interp claims run {FEATURED}"
-        )
+        raise InputError(f"the README shows the figure of {FEATURED}, which was not run: interp claims run {FEATURED}")
     figure, _ = figure_of(results[FEATURED])
     picture = readme.parent / FIGURE
     write_bytes(picture, png_bytes(figure, 110))

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from analyses.claims.claim import Claim
 from analyses.claims.judge import Part
 from analyses.claims.stored import Stored
+from analyses.claims.words import TOPIC_NAMES, placebo_cell, topic_of
 from analyses.claims.words import counted as words_counted
-from analyses.claims.words import placebo_cell, topic_of
 from analyses.tables import paragraph, table
 
 NOT_RUN = "not run yet"
-NAME_WIDTH = 46
+NAME_WIDTH = 50
 
 
 def listing(claims: Sequence[Claim], stored: dict[str, Stored]) -> str:
@@ -26,21 +26,32 @@ def listing(claims: Sequence[Claim], stored: dict[str, Stored]) -> str:
 
 
 def report(claims: Sequence[Claim], stored: dict[str, Stored]) -> str:
-    """By topic: each claim that was run, with its verdict and, below it, what decided it."""
+    """By topic: each claim with its verdict and its placebo, and what the marks mean."""
     blocks = []
-    for topic in dict.fromkeys(topic_of(claim.numbers) for claim in claims):
-        rows = [row for claim in claims if topic_of(claim.numbers) == topic for row in report_rows(claim, stored)]
-        blocks.append(f"{topic}\n{table(['row', 'claim', 'verdict', 'placebo'], rows, 'r')}")
-    return "\n\n".join([*blocks, counted(claims, stored)])
+    for topic in TOPIC_NAMES:
+        rows = [report_row(claim, stored.get(claim.name)) for claim in claims if topic_of(claim.numbers) == topic]
+        if rows:
+            blocks.append(f"{topic}\n{table(['row', 'claim', 'verdict', 'placebo'], rows, 'r')}")
+    return "\n\n".join([*blocks, paragraph(MARKS), counted(claims, stored)])
 
 
-def report_rows(claim: Claim, stored: dict[str, Stored]) -> list[list[str]]:
-    """One line, and a second one for the condition, or the first comparison where there is none."""
-    found = stored.get(claim.name)
+MARKS = (
+    "placebo: draws of twenty in which the control arm against itself was said to hold (for claims of equivalence, "
+    "in: draws within the margin). * stale."
+)
+
+
+def report_row(claim: Claim, found: Stored | None) -> list[str]:
+    """One line."""
+    start = [numbers(claim.numbers), shortened(claim.name)]
     if found is None:
-        return [[numbers(claim.numbers), shortened(claim.name), NOT_RUN, ""]]
-    stale = " (stale)" if found.stale(claim) else ""
-    return [[numbers(claim.numbers), shortened(claim.name), found.verdict.word + stale, placebo_cell(found["placebo"])]]
+        return [*start, NOT_RUN, ""]
+    stale = " *" if found.stale(claim) else ""
+    return [
+        *start,
+        found.verdict.word + stale,
+        placebo_cell(found["placebo"]).replace("within", "in").replace(" of ", "/"),
+    ]
 
 
 def counted(claims: Sequence[Claim], stored: dict[str, Stored]) -> str:

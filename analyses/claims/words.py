@@ -32,9 +32,12 @@ TOPICS: tuple[tuple[str, tuple[int, ...]], ...] = (
 )
 
 
+TOPIC_NAMES = (*(name for name, _ in TOPICS), "Others")
+
+
 def topic_of(numbers: Sequence[int]) -> str:
     """Under which heading a claim stands, by its first number."""
-    return next((topic for topic, rows in TOPICS if numbers and numbers[0] in rows), "Others")
+    return next((topic for topic, rows in TOPICS if numbers and numbers[0] in rows), TOPIC_NAMES[-1])
 
 
 def reason(part: Part) -> str:

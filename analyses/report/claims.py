@@ -9,7 +9,17 @@ from analyses.claims.judge import Part
 from analyses.claims.placebo import holds_too_often
 from analyses.claims.stored import Stored
 from analyses.claims.text import numbers, ran
-from analyses.claims.words import MEANINGS, TOPICS, WORDS, counted, needed, placebo_cell, placebo_text, reason, topic_of
+from analyses.claims.words import (
+    MEANINGS,
+    TOPIC_NAMES,
+    WORDS,
+    counted,
+    needed,
+    placebo_cell,
+    placebo_text,
+    reason,
+    topic_of,
+)
 from analyses.report.blocks import Cell, Mark, Picture, Piece, Table
 from analyses.report.environment import make_environment
 from analyses.report.numbers import interval, number, shown
@@ -64,8 +74,7 @@ def claims_page(claims: Sequence[Claim], stored: Mapping[str, Stored], command: 
     """The whole document; claims without a result are only counted."""
     there = [(claim, stored[claim.name]) for claim in claims if claim.name in stored]
     rows = [(topic_of(claim.numbers), row_of(found, found.stale(claim))) for claim, found in there]
-    names = [*(topic for topic, _ in TOPICS), "Others"]
-    topics = [(name, [row for topic, row in rows if topic == name]) for name in names]
+    topics = [(name, [row for topic, row in rows if topic == name]) for name in TOPIC_NAMES]
     environment = make_environment()
     environment.filters["anchor"] = lambda topic: topic.lower().replace(" ", "-")
     body = environment.get_template("claims.html.j2").render(
