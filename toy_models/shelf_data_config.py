@@ -7,6 +7,9 @@ from toy_models.config import check_field_types
 from toy_models.errors import InputError
 from toy_models.vector_config import check_sizes
 
+LARGEST = 1024
+"""Height and width, in pixels, above which no image is trained on."""
+
 
 @dataclass(frozen=True)
 class DigitsConfig:
@@ -96,6 +99,8 @@ def check_image_data(config: Any) -> None:
     """`InputError` naming the first field of image data that cannot work."""
     check_field_types(config)
     check_sizes(config, "size")
+    if config.size > LARGEST:
+        raise InputError(f"size must be at most {LARGEST}, got {config.size}")
     if not 0 < config.held_out < 1:
         raise InputError(f"held_out must lie between 0 and 1, got {config.held_out}")
     if config.n_train is not None and config.n_train < 2:

@@ -14,7 +14,7 @@ from analyses.output import say, show, to_document
 from toy_models.errors import InputError
 from toy_models.shelf_config import SHELF_MODELS, ShelfModelConfig, ShelfRunConfig, ShelfTrainConfig
 from toy_models.shelf_data_config import DigitsConfig, FeaturesConfig, FolderConfig
-from toy_models.training import load_shelf_config, train_shelf
+from toy_models.training import check_trainable, load_shelf_config, train_shelf
 from toy_models.training.objectives import Objective, objective_of, split_images
 
 DIGITS_SIZE, FOLDER_SIZE = 8, 32
@@ -27,7 +27,7 @@ def run(arguments: TrainKind) -> int:
         check_alone(arguments)
         config = load_shelf_config(arguments.resume)
         if config.kind != kind:
-            raise InputError(f"{arguments.resume} holds the run of a {config.kind}, and a {kind} was asked for")
+            raise InputError(f"{arguments.resume} holds a run of {config.kind}, and {kind} was asked for")
         return go_on(arguments, arguments.resume, config)
     config, objective = run_config(kind, arguments)
     return finish(arguments, arguments.out or Path("runs") / f"{kind}-seed{arguments.seed}", config, objective, False)
@@ -42,6 +42,7 @@ def finish(
     arguments: Train | TrainKind, folder: Path, config: ShelfRunConfig, objective: Objective, resume: bool
 ) -> int:
     """Trains to the end, and shows what came of it."""
+    check_trainable(config, objective)
     say(f"training {config.kind}, {config.train.steps} steps, into {folder}; Ctrl-C keeps what was learnt")
     result = train_shelf(config, folder, objective=objective, resume=resume)
     values = summary(result, folder)

@@ -150,13 +150,15 @@ def shelf_folder(tmp_path_factory):
         ),
         (["train", "mlp", "--batch-size", "5000"], "a batch of 5000 is more than the 1438 training examples"),
         (["train", "mlp", "--n-train", "9999"], "n_train is 9999, but scikit-learn's digits has 1438 training images"),
+        (["train", "mlp", "--size", "4000000"], "size must be at most 1024, got 4000000"),
         (["train", "superposition", "--data", "digits"], "unrecognized"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_in_one_line_before_anything_is_written(interp, tmp_path, words, message):
     called = interp(*words, "--out", tmp_path / "run") if words[1] not in ("convent", "vit") else interp(*words)
     assert called.code == 2
-    assert message in called.err.splitlines()[-1]
+    assert message in called.err
+    assert called.err.count("\n") == 1
     assert called.out == ""
     assert not (tmp_path / "run").exists()
 
@@ -167,10 +169,10 @@ def test_each_command_says_what_a_folder_of_the_other_kind_holds(interp, shelf_f
     assert called.err.splitlines()[-1] == (
         f"interp: {shelf_folder}/config.json: holds a model of images or vectors (mlp); a transformer is needed here"
     )
-    for folder, holds in ((run_folder, "transformer"), (shelf_folder, "mlp")):
+    for folder, holds in ((run_folder, "a transformer"), (shelf_folder, "mlp")):
         called = interp("train", "convnet", "--resume", folder)
         assert called.code == 2
-        assert f"{folder} holds the run of a {holds}" in called.err
+        assert f"{folder} holds a run of {holds}, and " in called.err
 
 
 def test_going_on_takes_no_other_option(interp, shelf_folder):

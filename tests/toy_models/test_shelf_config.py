@@ -43,6 +43,7 @@ def test_training_that_cannot_work_is_refused(values, message):
     ("kind", "values", "message"),
     [
         (DigitsConfig, {"size": 0}, "size must be at least 1"),
+        (DigitsConfig, {"size": 1025}, "size must be at most 1024, got 1025"),
         (DigitsConfig, {"held_out": 1.0}, "held_out must lie between 0 and 1"),
         (DigitsConfig, {"n_train": 1}, "n_train must be at least 2"),
         (FolderConfig, {"channels": 2}, "channels must be 1 for grey images or 3"),

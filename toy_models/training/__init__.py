@@ -9,7 +9,7 @@ from toy_models.training.loop import TrainingInterrupted
 from toy_models.training.run import TrainResult, train, train_in_memory
 from toy_models.training.run_folder import load_run_config
 from toy_models.training.shelf import ShelfResult, train_model, train_shelf_in_memory
-from toy_models.training.shelf_run import ShelfRun, load_shelf_config, load_shelf_run, train_shelf
+from toy_models.training.shelf_run import ShelfRun, check_trainable, load_shelf_config, load_shelf_run, train_shelf
 from toy_models.training.target import EMERGED, Target, measure_target
 from toy_models.training.traces import UpdateTrace, trace_updates
 
@@ -22,6 +22,7 @@ __all__ = [
     "TrainingDiverged",
     "TrainingInterrupted",
     "UpdateTrace",
+    "check_trainable",
     "load_run_config",
     "load_shelf_config",
     "load_shelf_run",

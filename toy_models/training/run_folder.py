@@ -132,7 +132,7 @@ def load_run_config(path: str | Path) -> RunConfig:
     """The config of a transformer's run in a folder, to go on with it; `InputError` if there is none."""
     config = load_any_config(path)
     if isinstance(config, ShelfRunConfig):
-        raise InputError(f"{path} holds the run of a {config.kind}, and a transformer's was asked for")
+        raise InputError(f"{path} holds a run of {config.kind}, and one of a transformer was asked for")
     return config
 
 

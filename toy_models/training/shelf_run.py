@@ -61,8 +61,14 @@ def load_shelf_config(path: str | Path) -> ShelfRunConfig:
     """The config of the run in a folder, to go on with it; `InputError` if there is none, or a transformer's."""
     config = load_any_config(path)
     if not isinstance(config, ShelfRunConfig):
-        raise InputError(f"{path} holds the run of a transformer, and a model of images or vectors was asked for")
+        raise InputError(f"{path} holds a run of a transformer, and one of images or vectors was asked for")
     return config
+
+
+def check_trainable(config: ShelfRunConfig, objective: Objective) -> None:
+    """`InputError` for what `train_shelf` would refuse before it writes anything."""
+    model = make_shelf_model(config.model, generator_for(config.train.seed, "weights"))
+    start_session(model, objective, config.train, config)
 
 
 def train_shelf(

@@ -128,6 +128,15 @@ def test_images_are_split_by_seed_and_as_many_trained_on_as_asked():
         split_images(DigitsConfig(n_train=2000), seed=0)
 
 
+def test_images_that_do_not_fit_into_memory_are_refused(monkeypatch):
+    def too_large(size):
+        raise RuntimeError("can't allocate memory")
+
+    monkeypatch.setattr("toy_models.training.objectives.of_run.digits", too_large)
+    with pytest.raises(InputError, match="images of 900 x 900 pixels do not fit into memory"):
+        split_images(DigitsConfig(size=900), seed=0)
+
+
 def test_each_kind_of_model_has_its_objective():
     assert isinstance(objective_of(shelf_run()), Classification)
     assert isinstance(objective_of(superposition_run()), SparseFeatures)

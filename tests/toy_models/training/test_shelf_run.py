@@ -124,7 +124,7 @@ def test_transformers_and_other_models_are_not_taken_for_each_other(whole, tmp_p
     save_checkpoint(tmp_path / "transformer", Transformer(small_run().model))
     with pytest.raises(CheckpointError, match=r"config\.json: holds a transformer; a model of images or vectors is "):
         load_shelf_run(tmp_path / "transformer")
-    with pytest.raises(InputError, match="holds the run of a mlp, and a transformer's was asked for"):
+    with pytest.raises(InputError, match="holds a run of mlp, and one of a transformer was asked for"):
         load_run_config(whole.folder)
 
 

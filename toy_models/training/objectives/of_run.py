@@ -45,7 +45,10 @@ def split_images(config: DigitsConfig | FolderConfig, seed: int) -> tuple[Labell
 
 
 def read_images(config: DigitsConfig | FolderConfig) -> LabelledImages:
-    """All images that a config names."""
-    if isinstance(config, DigitsConfig):
-        return digits(config.size)
-    return image_folder(config.path, config.size, config.channels)
+    """All images that a config names; `InputError` where they do not fit into memory."""
+    try:
+        if isinstance(config, DigitsConfig):
+            return digits(config.size)
+        return image_folder(config.path, config.size, config.channels)
+    except (RuntimeError, MemoryError) as error:
+        raise InputError(f"images of {config.size} x {config.size} pixels do not fit into memory") from error
