@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from analyses.evidence import Kind
@@ -27,6 +28,7 @@ SEQUENCES = 32
 FEWER_SEQUENCES = (16, 8, 4)
 FEWEST_CANDIDATES = 4
 PARTNERS = 4
+FEEDERS = 16
 DRAWS = 400
 SAMPLED_TOKENS, SAMPLED_POSITIONS = 1024, 128
 MOST_TOKENS = 20_000
@@ -49,6 +51,9 @@ class Plan:
     """Heads with causal evidence, and with weight evidence of what they read and copy: the first by behaviour."""
     partners: int | None = None
     """Earlier heads through which a candidate's QK circuit is read: those that attend most to the token before."""
+    feeders: int | None = None
+    """Earlier heads that are taken out by themselves of what a candidate reads: those that attend most to the token
+    before, or to an earlier copy."""
     draws: int = DRAWS
     """Null draws of each such reading."""
     tokens: int | None = None
@@ -77,6 +82,9 @@ class Plan:
             "layer": self.candidates is not None,
             f"matching by weights through {self.partners} earlier heads only, those that attend most to the token "
             "before": self.partners is not None,
+            f"feeders among {self.feeders} earlier heads only, those that attend most to the token before or to an "
+            "earlier copy; what these cost the model is not measured": self.feeders is not None,
+            "virtual heads": self.candidates is not None,
             f"tables over the vocabulary on {self.tokens} random tokens": self.tokens is not None,
             f"tables over positions on the first {self.positions}": self.positions is not None,
             "in-context learning, the lens, and the page's circuits, paths and composition of all pairs": True,
@@ -104,7 +112,7 @@ class Plan:
         names = {field.name for field in fields(cls)}
         if not isinstance(values, dict) or not values.keys() & names:
             raise InputError("a plan is a JSON object with sequences, candidates and so on, or a report.json with one")
-        for name in ("sequences", "candidates", "partners", "draws", "tokens", "positions"):
+        for name in ("sequences", "candidates", "partners", "feeders", "draws", "tokens", "positions"):
             value = values.get(name, getattr(cls, name))
             if not (value is None and name not in ("sequences", "draws")) and (type(value) is not int or value < 2):
                 raise InputError(f"a plan's {name} must be a whole number of at least 2, got {value!r}")
@@ -130,10 +138,24 @@ class Plan:
 
     def partners_of(self, candidates: tuple[Head, ...], battery: HeadBattery) -> dict[Head, tuple[Head, ...]]:
         """For each candidate above the first layer the earlier heads that are tried."""
-        score = battery["previous_token"].score
-        order = [Head(*divmod(int(at), score.shape[1])) for at in score.flatten().argsort(descending=True, stable=True)]
-        earlier = {head: [other for other in order if other.layer < head.layer] for head in candidates}
-        return {head: tuple(sorted(found[: self.partners])) for head, found in earlier.items() if found}
+        found = _first_earlier(candidates, battery["previous_token"].score, self.partners)
+        return {head: earlier for head, earlier in found.items() if earlier}
+
+    def feeders_of(self, candidates: tuple[Head, ...], battery: HeadBattery) -> dict[Head, tuple[Head, ...]] | None:
+        """For each candidate the earlier heads that are taken out by themselves; None: all."""
+        if self.feeders is None:
+            return None
+        score = torch.maximum(battery["previous_token"].score, battery["duplicate_token"].score)
+        return _first_earlier(candidates, score, self.feeders)
+
+
+def _first_earlier(
+    candidates: tuple[Head, ...], score: Float[Tensor, "layer head"], n: int | None
+) -> dict[Head, tuple[Head, ...]]:
+    """Of each candidate's earlier heads those with the n highest scores."""
+    order = [Head(*divmod(int(at), score.shape[1])) for at in score.flatten().argsort(descending=True, stable=True)]
+    earlier = {head: [other for other in order if other.layer < head.layer] for head in candidates}
+    return {head: tuple(sorted(found[:n])) for head, found in earlier.items()}
 
 
 RANKED = ("prefix_matching", "previous_token", "duplicate_token", "current_token")
@@ -159,6 +181,7 @@ def make_plan(
     reduced = replace(
         whole,
         partners=PARTNERS,
+        feeders=FEEDERS,
         tokens=SAMPLED_TOKENS if shape.d_vocab > SAMPLED_TOKENS else None,
         positions=SAMPLED_POSITIONS if shape.n_ctx > SAMPLED_POSITIONS else None,
         minutes=budget / 60,

@@ -6,16 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
 
 from analyses.audit.effects import Effects, measure_backup, measure_effects
 from analyses.audit.feeders import is_feeder, name_feeders
 from analyses.audit.feeding import Feeding, measure_feeding
+from analyses.audit.intact import Intact
 from analyses.audit.matching import Edge
 from analyses.audit.mechanism import Way, smearing_lost
 from analyses.audit.rules import above, below, every, some
 from analyses.criteria import Criteria
 from analyses.evidence import Feeder, Measurement
+from interp.ablation import head_outputs
 from interp.heads import HeadBattery
 from interp.names import Head
 from interp.stats import Estimate
@@ -25,34 +26,36 @@ from interp.weights import TransformerWeights
 class Causal:
     """Causal evidence of each head, on the battery's repeated tokens.
 
-    Feeding is measured for heads that match prefixes, where the model has inputs split by head; so is what each of them
-    costs when the others are gone too, since heads that do the same work stand in for each other.
+    Feeding is measured for heads that match prefixes, where the input of one head can be changed by itself; so is what
+    each of them costs when the others are gone too, since heads that do the same work stand in for each other.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        intact: Intact,
         weights: TransformerWeights,
         battery: HeadBattery,
         criteria: Criteria,
         generator: torch.Generator,
         edges: Mapping[Head, tuple[Edge, ...]],
         heads: Sequence[Head] | None = None,
+        feeders: Mapping[Head, tuple[Head, ...]] | None = None,
     ):
-        """`heads`: those to remove, None for all."""
-        self.criteria, self.edges = criteria, edges
+        """`heads`: those to remove, None for all; `feeders`: of each the earlier heads to take out by themselves."""
+        self.criteria, self.edges, self.intact, model = criteria, edges, intact, intact.model
         level, tokens, scored = criteria.interval_level, battery.tokens, battery.predictable
         self.effects: Effects = measure_effects(model, tokens, scored, generator, level, heads)
         self.gain = math.log(weights.d_vocab) - self.effects.loss
         high = battery["prefix_matching"].interval.high
         matching = [Head(*at) for at in (high >= criteria.pattern_mass).nonzero().tolist()]
         matching = [head for head in matching if heads is None or head in heads]
-        # TransformerLens' bridges list such points too, but nothing ever passes them; ours name their axes.
-        self.splits = any(name.endswith("hook_k_input") and hasattr(m, "axes") for name, m in model.named_modules())
         self.feedings: dict[Head, Feeding] = {}
-        if self.splits:
-            above_first = [head for head in matching if head.layer > 0]
-            self.feedings = {h: measure_feeding(model, h, tokens, scored, generator, criteria) for h in above_first}
+        above_first = [head for head in matching if head.layer > 0]
+        if above_first and not intact.closed:
+            outputs = head_outputs(model, tokens, weights=intact.weights)
+            for head in above_first:
+                tried = None if feeders is None else feeders[head]
+                self.feedings[head] = measure_feeding(model, head, tokens, scored, generator, criteria, outputs, tried)
         self.smearing: dict[Head, Estimate] = {}
         if weights.smear is not None:
             self.smearing = {head: smearing_lost(model, head, tokens, generator, level) for head in matching}
@@ -80,7 +83,7 @@ class Causal:
             smeared = head in self.smearing
             return (), () if smeared else ("in the first layer there is no earlier head to read, and no smeared key",)
         if head not in self.feedings:
-            why = "was not measured" if self.splits else "cannot be measured: the model has no inputs split by head"
+            why = f"cannot be measured: {self.intact.closed}" if self.intact.closed else "was not measured"
             return (), (f"which earlier head it reads {why}",)
         return name_feeders(self.feedings[head], self.edges.get(head, ()), self.criteria)
 

@@ -65,6 +65,12 @@ def _feeder(loss: Loss, edges: Sequence[Edge], criteria: Criteria) -> Feeder:
 
 def _notes(feeding: Feeding, named: list[Feeder], edges: Sequence[Edge], criteria: Criteria) -> list[str]:
     notes = [_together(feeding, channel) for channel in feeding.enough if _is_shared(feeding, channel, criteria)]
+    notes += [
+        f"{feeding.left_out} earlier heads were not tried by themselves, to keep within the budget, and the others are "
+        f"not enough for its {channel} input: with them alone {enough.lost} is lost"
+        for channel, enough in feeding.enough.items()
+        if feeding.left_out and not below(enough.lost, 1 - criteria.feed_drop)
+    ]
     best = edges[:1]
     if not any(f.agree for f in named) and any(edge.stands_out for edge in best):
         notes.append(f"by weights alone {best[0]} would match best, yet taking it out does not show that")

@@ -1,5 +1,6 @@
 """Which earlier head a head reads, and by which composition, in shares of its prefix matching."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from analyses.audit.matching import CHANNELS, Channel
 from analyses.audit.rules import above
 from analyses.criteria import Criteria
-from interp.ablation import EdgeEffects, edge_effects, fewest_enough
+from interp.ablation import EdgeEffects, HeadOutputs, edge_effects, fewest_enough
 from interp.names import Head
 from interp.stats import Estimate, Estimates
 
@@ -51,6 +52,8 @@ class Feeding:
     losses: tuple[Loss, ...]
     enough: dict[Channel, Enough]
     effects: EdgeEffects
+    left_out: int = 0
+    """Earlier heads that were only taken out together with all others."""
 
     @property
     def score(self) -> float:
@@ -62,7 +65,7 @@ class Feeding:
             channel: {"heads": [str(head) for head in found.heads], "lost": found.lost.to_dict()}
             for channel, found in self.enough.items()
         }
-        return {**self.effects.to_dict(), "enough": enough}
+        return {**self.effects.to_dict(), "enough": enough, "not tried by themselves": self.left_out}
 
 
 def measure_feeding(
@@ -72,16 +75,33 @@ def measure_feeding(
     scored: Bool[Tensor, "batch pos"],
     generator: torch.Generator,
     criteria: Criteria,
+    outputs: HeadOutputs | None = None,
+    tried: Collection[Head] | None = None,
 ) -> Feeding:
-    """`interp.ablation.edges.edge_effects` on prefix matching, earlier heads replaced by their mean."""
+    """`interp.ablation.edges.edge_effects` on prefix matching, earlier heads replaced by their mean.
+
+    `outputs` are those of the model on these tokens, to be shared among heads. `tried`: the earlier heads that are
+    taken out by themselves, the losses of the model not being followed then; None for all.
+    """
     level = criteria.interval_level
-    effects = edge_effects(model, later, tokens, scored, generator, channels=CHANNELS, level=level)
+    effects = edge_effects(
+        model,
+        later,
+        tokens,
+        scored,
+        generator,
+        channels=CHANNELS,
+        level=level,
+        losses=tried is None,
+        tried=tried,
+        outputs=outputs,
+    )
     whole, losses = effects.intact.mean, []
     by_channel: dict[Channel, Estimate] = {}
     for channel in CHANNELS:
         found = effects.channels[channel]
         by_channel[channel] = _share(found.together_drop, whole)
-        for at in torch.ones_like(found.drop.score).nonzero().tolist():
+        for at in (~found.drop.score.isnan()).nonzero().tolist():
             without, alone = (_share(_at(part.interval, at), whole) for part in (found.drop, found.alone))
             losses.append(Loss(Head(*at), channel, without, alone))
     enough: dict[Channel, Enough] = {}
@@ -100,9 +120,11 @@ def measure_feeding(
                 lost=criteria.feed_rest,
                 least=criteria.feed_least,
                 level=level,
+                outputs=outputs,
             )
             enough[channel] = Enough(heads, _share(lost, whole))
-    return Feeding(later, by_channel, tuple(losses), enough, effects)
+    left_out = 0 if tried is None else found.drop.score.numel() - len(tried)
+    return Feeding(later, by_channel, tuple(losses), enough, effects, left_out)
 
 
 def _at(estimates: Estimates, at: list[int]) -> Estimate:

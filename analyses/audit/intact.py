@@ -1,7 +1,7 @@
 """The intact model's run on the audit's tokens, and how far predictions move from it when something is changed."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from analyses.audit.effects import REMOVALS
+from interp.ablation.head_inputs import check_computed_anew
 from interp.ablation.removal import Removal, To, removal
+from interp.errors import InputError
 from interp.hooks import intervene, record
 from interp.names import Head, pattern_name, z_name
 from interp.patching.path_edits import receiver_edits
@@ -31,11 +33,20 @@ class Intact:
 
     @cached_property
     def logits(self) -> Float[Tensor, "batch pos d_vocab"]:
-        return self.changed({})
+        return self.changed()
 
     @cached_property
     def weights(self) -> TransformerWeights:
         return weights_of(self.model, fold=False)
+
+    @cached_property
+    def closed(self) -> str:
+        """Why inputs of single heads cannot be changed; empty if they can."""
+        try:
+            check_computed_anew(self.model, self.weights, self.tokens[:2])
+        except InputError as error:
+            return str(error)
+        return ""
 
     @cached_property
     def written(self) -> dict[int, Float[Tensor, "batch pos head d_head"]]:
@@ -56,14 +67,16 @@ class Intact:
         return {to: removal(self.model, self.tokens, to) for to in REMOVALS}
 
     @torch.no_grad()
-    def changed(self, edits: Edits) -> Float[Tensor, "batch pos d_vocab"]:
-        """Logits with these edits."""
-        with intervene(self.model, dict(edits)) if edits else nullcontext():
+    def changed(self, *edits: Edits) -> Float[Tensor, "batch pos d_vocab"]:
+        """Logits with these edits; later ones see what earlier ones made of the same point."""
+        with ExitStack() as stack:
+            for each in edits:
+                stack.enter_context(intervene(self.model, dict(each)))
             return self.model(self.tokens)
 
-    def moved(self, edits: Edits) -> Float[Tensor, " batch"]:
+    def moved(self, *edits: Edits) -> Float[Tensor, " batch"]:
         """KL(intact || edited) in nats, averaged over the positions of each sequence."""
-        return divergence(self.logits, self.changed(edits))
+        return divergence(self.logits, self.changed(*edits))
 
     def without(self, head: Head, to: To) -> Float[Tensor, " batch"]:
         """`moved` by the head's removal."""

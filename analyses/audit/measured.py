@@ -29,8 +29,6 @@ class Material:
     bos: int | None
     skip: tuple[Kind, ...]
     intact: Intact
-    splits: bool
-    """Whether the model has inputs split by head."""
 
     @property
     def text(self) -> str:
@@ -53,10 +51,8 @@ def material_of(
     skip: tuple[Kind, ...],
 ) -> Material:
     """On the battery's tokens."""
-    # TransformerLens' bridges list such points too, but nothing ever passes them; ours name their axes.
-    splits = any(name.endswith("hook_k_input") and hasattr(m, "axes") for name, m in model.named_modules())
     intact = Intact(model, battery.tokens, generator, criteria.interval_level)
-    return Material(model, weights, battery, criteria, generator, bos, skip, intact, splits)
+    return Material(model, weights, battery, criteria, generator, bos, skip, intact)
 
 
 def measured(

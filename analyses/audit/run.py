@@ -51,7 +51,7 @@ def audit(
 ) -> AuditReport:
     """Give every head of a transformer a role, with the evidence for it.
 
-    `model`: a run or checkpoint folder, or a model in memory (ours, or a native TransformerLens bridge), with `bos`
+    `model`: a run or checkpoint folder, or a model in memory (ours, or a TransformerLens bridge), with `bos`
     its beginning-of-sequence token if it has one (folders know theirs). Everything random comes from `seed`; `skip`
     leaves out kinds of evidence. Behaviour and ablation are measured on repeated random tokens, Olsson et al.'s
     protocol or the largest like it that fits; `criteria` hold the thresholds and their sources. With `context` the
@@ -142,9 +142,11 @@ def _gather(
         edges = _edges(read, battery, criteria, plan, chosen, generator) if "weights" not in skip else {}
         behaviour = None if "behaviour" in skip else _behaviour(model, weights, battery, criteria, generator)
         evidence = None if "weights" in skip else weight_evidence(read, edges, criteria, generator, first, chosen)
-    with bar.stage("causal"):
-        causal = Causal(model, weights, battery, criteria, generator, edges, chosen) if "causal" not in skip else None
     material = material_of(model, weights, battery, criteria, generator, bos, (*skip, *plan.skip_beside))
+    feeders = None if chosen is None else plan.feeders_of(chosen, battery)
+    with bar.stage("causal"):
+        measured = (material.intact, weights, battery, criteria, generator, edges, chosen, feeders)
+        causal = Causal(*measured) if "causal" not in skip else None
     unpredicted = replace(material, skip=(*material.skip, *plan.skip_predicted))
     sources = Sources(
         behaviour=behaviour,

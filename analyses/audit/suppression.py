@@ -138,7 +138,7 @@ class Suppression:
 
     def _causal(self, head: Head) -> Found:
         lowered = self._lowered(head)
-        if head.layer == 0 or not self.material.splits:
+        if head.layer == 0 or self.material.intact.closed:
             return (lowered,)
         return (lowered, self._by_query(head))
 

@@ -56,8 +56,8 @@ class Virtual:
         self.left_out: list[Head] = []
         if "causal" in material.skip:
             self.why_not = NOT_MEASURED.format("causal evidence was skipped")
-        elif not material.splits:
-            self.why_not = NOT_MEASURED.format("this model has no inputs split by head")
+        elif material.weights.n_layers > 1 and material.intact.closed:
+            self.why_not = NOT_MEASURED.format(material.intact.closed)
         else:
             self.pairs = self._find()
 
@@ -139,7 +139,7 @@ class Virtual:
             kept["z"] = z[:, :, later.index].clone()
             return z
 
-        moved = intact.moved(intact.patterns | intact.cut(later, "V", earlier) | {name: keep})
+        moved = intact.moved(intact.patterns, intact.cut(later, "V", earlier), {name: keep})
         return moved, kept["z"]
 
     def _combined(self, earlier: Head, later: Head) -> tuple[int, float, float]:

@@ -7,6 +7,7 @@ from interp.ablation.idealised import Recovery, idealised_edits, idealised_recov
 from interp.ablation.joint import SetEffect, set_effect
 from interp.ablation.losses import token_losses
 from interp.ablation.metric import metric_effects
+from interp.ablation.reader import HeadOutputs, head_outputs
 from interp.ablation.redundancy import Interactions, interactions, pairs_within
 from interp.ablation.removal import Removal, removal
 from interp.ablation.unit_controls import ClassEffect, Controls, UnitRemoval, unit_removal
@@ -17,6 +18,7 @@ __all__ = [
     "Controls",
     "EdgeEffects",
     "HeadEffects",
+    "HeadOutputs",
     "IdealPattern",
     "Interactions",
     "Recovery",
@@ -29,6 +31,7 @@ __all__ = [
     "edge_effects",
     "fewest_enough",
     "head_effects",
+    "head_outputs",
     "idealised_edits",
     "idealised_recovery",
     "interactions",

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from interp.ablation.head_inputs import Channel
-from interp.ablation.heads import OTHERS, mean_of_others
+from interp.ablation.heads import CANDIDATES, OTHERS, mean_of_others
 from interp.ablation.losses import scored_masks
 from interp.ablation.reader import HeadOutputs, PatternScore, Reader, head_outputs
 from interp.ablation.removal import Over, To
@@ -188,14 +188,13 @@ class _Channels:
 
         def made(name: str, said: str, values: Tensor, unit: str) -> HeadScores:
             n_heads = self.reader.outputs.weights.n_heads
-            every = values.new_full((len(values), len(heads)), torch.nan)
-            every[:, [heads.index(head) for head in tried]] = values
-            every = every.unflatten(-1, (-1, n_heads))
-            nulls = {OTHERS: mean_of_others(every)} if n_heads > 1 else {}
-            return head_scores(
+            values = values.unflatten(-1, (-1, n_heads) if self.tried is None else (1, len(tried)))
+            others = OTHERS if self.tried is None else CANDIDATES
+            nulls = {others: mean_of_others(values)} if values.shape[-1] > 1 else {}
+            scores = head_scores(
                 name,
                 said,
-                every,
+                values,
                 self.generator,
                 protocol=text,
                 unit=unit,
@@ -203,6 +202,7 @@ class _Channels:
                 nulls=nulls,
                 level=self.level,
             )
+            return scores if self.tried is None else scores.spread(tried, self.reader.head.layer, n_heads)
 
         said = f"loss without the earlier head in {where}, minus intact"
         return ChannelEffects(

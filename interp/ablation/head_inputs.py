@@ -108,7 +108,8 @@ def _distance(w: TransformerWeights, layer: int, window: int | None, seen: Mappi
     for index in range(w.n_heads):
         head = Head(layer, index)
         own, v = head_pattern(w, head, x, x, window), project(w, "V", head, x)
-        far += [(own - pattern[:, index]).abs().max(), (own @ v - z[:, :, index]).abs().max() / v.abs().max()]
+        largest = v.abs().max().clamp_min(torch.finfo(v.dtype).tiny)  # an idle head's values may all be 0
+        far += [(own - pattern[:, index]).abs().max(), (own @ v - z[:, :, index]).abs().max() / largest]
     return float(torch.stack(far).nan_to_num(torch.inf).max())
 
 

@@ -8,7 +8,6 @@ import torch
 from analyses.audit import Criteria, audit
 from interp.errors import InputError
 from interp.names import Head
-from toy_models.bridge import to_bridge
 from toy_models.config import TransformerConfig
 from toy_models.handmade import make
 from toy_models.handmade.transforms import change_basis
@@ -172,18 +171,6 @@ def test_evidence_that_disagrees_is_reported_rather_than_settled():
     verdict = audit(make("induction_k", **SIZE).model, bos=0, criteria=criteria)["L1H0"]
     assert (verdict.role, verdict.confidence) == ("induction", "contested")
     assert "causal evidence is against it" in verdict.summary
-
-
-def test_a_transformer_lens_bridge_gets_the_same_roles_and_says_that_feeding_cannot_be_measured(reports):
-    model = make("induction_k", **SIZE).model.float()
-    report = audit(to_bridge(model), bos=0)
-    assert [(v.role, v.confidence) for v in report.verdicts] == [
-        ("previous-token", "strong"),
-        ("induction", "strong"),
-    ]
-    assert report["L1H0"].claims[0].notes == (
-        "which earlier head it reads cannot be measured: the model has no inputs split by head",
-    )
 
 
 def test_unknown_evidence_is_refused():

@@ -163,6 +163,15 @@ def test_gradients_flow_through_a_changed_input(models):
     assert abs(float(slope)) > 1e-3
 
 
+def test_a_head_that_writes_nothing_is_no_reason_to_refuse():
+    model = hugging_face("Qwen2")
+    with torch.no_grad():
+        for parameter in model.model.layers[1].self_attn.v_proj.parameters():
+            parameter.zero_()
+    bridge = wrapped(model)
+    check_computed_anew(bridge, weights_of(bridge, fold=False), tokens_for())
+
+
 def test_edits_of_one_point_follow_each_other():
     added = chained({"a": lambda x: x + 1, "b": lambda x: x}, {"a": lambda x: 2 * x}, {"a": lambda x: x - 3})
     assert (added["a"](torch.tensor(5)), added["b"](torch.tensor(5))) == (9, 5)
