@@ -19,7 +19,6 @@ from interp.ablation.random_sets import Group, random_sets
 from interp.ablation.units import Unit
 from interp.errors import InputError
 from interp.stats import Estimate, bootstrap_interval, clopper_pearson, monte_carlo_p_value
-from interp.stats.false_discovery import benjamini_yekutieli
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +56,9 @@ class ClassEffect:
     random_high: float | None
     """The 95 % quantile of that."""
     p: float | None
-    q: float | None
-    """`p` after correction for as many tests as there are classes (Benjamini and Yekutieli 2001)."""
+    p_any: float | None
+    """(1 + random sets that hit any class as much) / (1 + sets), in standard deviations of what random sets do to the
+    class: corrected for looking at all classes (the maximum's distribution, Westfall and Young 1993)."""
 
     def to_dict(self) -> dict[str, Any]:
         made = {"loss": self.loss.to_dict(), "accuracy": self.accuracy and self.accuracy.to_dict()}
@@ -206,7 +206,7 @@ def _by_class(
     }
     tested = len(draws) > 1
     p = [monte_carlo_p_value(float(effect[0, of_class[label]].mean()), random[label]) for label in labels if tested]
-    q = benjamini_yekutieli(torch.tensor(p, dtype=torch.float64)).tolist()
+    p_any = _corrected([float(effect[0, of_class[label]].mean()) for label in labels], random, labels) if tested else []
     return tuple(
         ClassEffect(
             label,
@@ -215,10 +215,19 @@ def _by_class(
             float(random[label].mean()) if tested else None,
             float(random[label].quantile(0.95)) if tested else None,
             p[place] if tested else None,
-            q[place] if tested else None,
+            p_any[place] if tested else None,
         )
         for place, label in enumerate(labels)
     )
+
+
+def _corrected(effects: list[float], random: Mapping[int, Tensor], labels: list[int]) -> list[float]:
+    """For each class the p-value of its effect, standardised, among the largest over classes of each random set."""
+    draws = torch.stack([random[label] for label in labels])
+    mean, std = draws.mean(1, keepdim=True), draws.std(1, keepdim=True).clamp_min(1e-12)
+    largest = ((draws - mean) / std).amax(0)
+    own = (torch.tensor(effects, dtype=torch.float64)[:, None] - mean) / std
+    return [monte_carlo_p_value(float(each), largest) for each in own]
 
 
 def _known(values: Tensor) -> bool:

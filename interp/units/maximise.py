@@ -1,7 +1,7 @@
 """Inputs that drive a unit as far as it goes, and how much of that an untrained model of the same shape does too."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from interp.errors import InputError
 from interp.hooks import record
 from interp.hooks.interventions import find_axis
+from interp.stats import Estimate
 from interp.units.watched import check_inputs, per_input, points_of
 
 
@@ -39,14 +40,17 @@ class Maximised:
         """response / best_real; NaN where no real input drives the unit above 0."""
         return torch.where(self.best_real > 0, self.response / self.best_real, math.nan)
 
-    def against(self, untrained: "Maximised") -> dict[str, float]:
-        """Median log-ratio and share of own images, each minus the untrained net's."""
+    def against(
+        self, untrained: "Maximised", generator: torch.Generator, level: float = 0.95, draws: int = 2000
+    ) -> dict[str, Estimate]:
+        """Median log-ratio and share of own images, each minus the untrained net's; bootstraps over units."""
         logs = [each.ratio[each.ratio > 0].log() for each in (self, untrained)]
         if not all(len(log) for log in logs):
             raise InputError(f"at {self.name} no unit of one of the nets responds to a real input")
+        own = [each.own.double() for each in (self, untrained)]
         return {
-            "log ratio": float(logs[0].median() - logs[1].median()),
-            "own image": float(self.own.double().mean() - untrained.own.double().mean()),
+            "log ratio": _difference(logs, torch.median, generator, level, draws),
+            "own image": _difference(own, torch.mean, generator, level, draws),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,6 +59,21 @@ class Maximised:
         return {"name": self.name, "units": list(self.units), "steps": self.steps} | {
             name: value.tolist() for name, value in numbers.items()
         }
+
+
+def _difference(
+    pair: list[Tensor], of: Callable[..., Any], generator: torch.Generator, level: float, draws: int
+) -> Estimate:
+    """The first's minus the second's, with a percentile interval over units drawn with replacement from each."""
+    drawn = []
+    for values in pair:
+        picks = torch.randint(len(values), (draws, len(values)), generator=generator)
+        found = of(values.double()[picks], dim=1)
+        drawn.append(found if isinstance(found, Tensor) else found.values)
+    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    low, high = (drawn[0] - drawn[1]).quantile(tails).tolist()
+    value = float(of(pair[0].double()) - of(pair[1].double()))
+    return Estimate(value, low, high, min(map(len, pair)), level, f"percentile bootstrap over units, {draws} resamples")
 
 
 def maximise_units(

@@ -119,6 +119,17 @@ def test_a_unit_stands_out_from_random_sets_but_not_from_equally_large_ones_that
     assert found.matched.sizes.sort().values.tolist() == pytest.approx([0, 0, 1, 1, 1])
 
 
+def test_a_class_that_is_hit_stands_out_among_the_hardest_hit_class_of_every_random_set():
+    """Each class unit breaks its own class, spare units, which vote a little, none."""
+    model = Voting()
+    with torch.no_grad():
+        model.read.weight[:, N_CLASSES:] = 0.3 * torch.randn(N_CLASSES, SPARE, generator=seeded(3))
+    by_label = {each.label: each for each in removed([1], model=model, controls=100).classes}
+    assert by_label[1].p == by_label[1].p_any == pytest.approx(1 / 16)
+    assert by_label[2].p == 2 / 16, "by itself class 2 is hit more than by all sets but the unit of class 2"
+    assert [by_label[label].p_any for label in (0, 2, 3)] == [4 / 16] * 3, "three units hit some class as much"
+
+
 def test_effects_alone_and_the_number_of_sets_are_given():
     found = removed([5, 0])
     assert found.units == (Unit(POINT, 0), Unit(POINT, 5))

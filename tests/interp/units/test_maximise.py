@@ -1,11 +1,14 @@
 """Inputs that drive units: known for units whose weights are set by hand."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from interp.errors import InputError
-from interp.units import maximise_units
+from interp.units import Maximised, maximise_units
 from toy_models.hook_point import HookPoint
 from toy_models.vision import ConvNet, ConvNetConfig
 
@@ -87,8 +90,39 @@ def test_against_the_same_net_there_is_no_difference_and_a_scaled_net_drives_no_
     plain, scaled = (
         maximise_units(Templates(k * TEMPLATES).eval(), INPUTS, "hook_post", seeded(), steps=50) for k in (1, 7)
     )
-    assert plain.against(plain) == {"log ratio": 0, "own image": 0}
-    assert plain.against(scaled)["log ratio"] == pytest.approx(0, abs=1e-5), "both numbers scale"
+    assert {name: each.mean for name, each in plain.against(plain, seeded()).items()} == {
+        "log ratio": 0,
+        "own image": 0,
+    }
+    found = plain.against(scaled, seeded())["log ratio"]
+    assert found.mean == pytest.approx(0, abs=1e-5), "both numbers scale"
+    assert found.low < 0 < found.high
+
+
+def known(ratios, own):
+    """As if so many units had these ratios."""
+    n = len(ratios)
+    return Maximised(
+        "hook_post", tuple(range(n)), torch.zeros(n, 4), torch.tensor(ratios), torch.ones(n), torch.tensor(own), 1
+    )
+
+
+def test_the_difference_to_the_untrained_net_is_that_of_medians_and_shares_with_an_interval_over_units():
+    trained = known([8.0, 4.0, 4.0, 4.0, 2.0], [True, True, True, False, True])
+    untrained = known([1.0, 2.0, 2.0, 2.0, 4.0], [False, True, False, False, False])
+    found = trained.against(untrained, seeded(), draws=4000)
+    assert found["log ratio"].mean == pytest.approx(math.log(2))
+    assert found["own image"].mean == pytest.approx(0.8 - 0.2)
+    draws = torch.rand(4000, 2, 5, generator=seeded(2)).lt(torch.tensor([0.8, 0.2])[:, None]).double().mean(2)
+    expected = (draws[:, 0] - draws[:, 1]).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64))
+    assert [found["own image"].low, found["own image"].high] == pytest.approx(expected.tolist(), abs=0.21)
+    assert found["log ratio"].low <= 0, "two of five resampled medians may be equal"
+
+
+def test_a_net_without_a_unit_that_responds_is_refused():
+    silent = replace(known([1.0], [True]), best_real=torch.zeros(1))
+    with pytest.raises(InputError, match="at hook_post no unit of one of the nets responds"):
+        known([1.0], [True]).against(silent, seeded())
 
 
 @pytest.mark.parametrize(
