@@ -7,15 +7,33 @@ from analyses.arguments.making import Demo, Handmade, Train
 from analyses.arguments.reading import Aim, Circuits, Composition, Heads, Lens, Paths, Patterns
 from analyses.arguments.searching import Search
 from analyses.arguments.training_shelf import TRAIN_KINDS, TrainKind, TrainShelf
+from analyses.arguments.units import Ablate, Maximise, OnRun, Units
 
 COMMANDS: dict[str, type[Common]] = {
     kind.__name__.lower(): kind
-    for kind in (Demo, Train, Handmade, Audit, Heads, Patterns, Circuits, Composition, Lens, Paths, Search, Claims)
+    for kind in (
+        Demo,
+        Train,
+        Handmade,
+        Audit,
+        Heads,
+        Patterns,
+        Circuits,
+        Composition,
+        Lens,
+        Paths,
+        Search,
+        Claims,
+        Units,
+        Maximise,
+        Ablate,
+    )
 }
 
 __all__ = [
     "COMMANDS",
     "TRAIN_KINDS",
+    "Ablate",
     "Aim",
     "Audit",
     "Circuits",
@@ -26,7 +44,9 @@ __all__ = [
     "Handmade",
     "Heads",
     "Lens",
+    "Maximise",
     "OnModel",
+    "OnRun",
     "OnSequence",
     "Paths",
     "Patterns",
@@ -34,4 +54,5 @@ __all__ = [
     "Train",
     "TrainKind",
     "TrainShelf",
+    "Units",
 ]

@@ -3,6 +3,7 @@
 import math
 
 from analyses.report.blocks import Interval, Value
+from interp.stats import Estimate
 
 MISSING = "n/a"
 
@@ -43,3 +44,9 @@ def interval(low: float | None, high: float | None) -> Interval | str:
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return ""
     return Interval(Value(float(low), shown(low)), Value(float(high), shown(high)))
+
+
+def signed(estimate: Estimate) -> str:
+    """A value with its sign, as +0.12 [−0.02, 0.26], in plain text."""
+    plus = "+" if estimate.mean > 0 else ""
+    return f"{plus}{shown(estimate.mean)} [{shown(estimate.low)}, {shown(estimate.high)}]"

@@ -1,4 +1,4 @@
-"""A page of sections about any model: what was found in one line, what identifies the model, then section by section."""
+"""A page of sections about any model: what was found in a line, what identifies the model, section by section."""
 
 from collections.abc import Mapping, Sequence
 
