@@ -1,5 +1,7 @@
 """Tied embeddings: symmetric logits, bigrams that need not be, and chains that go round, which they cannot give."""
 
+import math
+
 import torch
 
 from analyses.bigram_cases import Case, cycle_case, divergence, pair_case
@@ -33,7 +35,7 @@ def best_fits(seed: int, device: str, budget: float) -> Row:
     for name, case in (("pair", pair_case()), ("cycle", cycle_case())):
         row[f"{name}, tied"] = abs(best(case, "tied", generator))
         row[f"{name}, untied"] = abs(best(case, "untied", generator))
-        even = torch.full_like(case.wanted, -float(torch.tensor(float(len(case.tokens))).log()))
+        even = torch.full_like(case.wanted, -math.log(len(case.tokens)))
         row[f"{name}, even"] = float(divergence(case.wanted, even))
     theory = cycle_case().theory["tied"]
     assert theory is not None
