@@ -34,6 +34,8 @@ class Maximised:
     own: Bool[Tensor, " unit"]
     """Whether, of all these images, the unit's own drives it most."""
     steps: int
+    silent: Bool[Tensor, " unit"]
+    """Units that noise around the mean input drives nowhere; their image was begun at their best real input."""
 
     @property
     def ratio(self) -> Float[Tensor, " unit"]:
@@ -55,7 +57,13 @@ class Maximised:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: everything but the images."""
-        numbers = {"response": self.response, "best_real": self.best_real, "ratio": self.ratio, "own": self.own}
+        numbers = {
+            "response": self.response,
+            "best_real": self.best_real,
+            "ratio": self.ratio,
+            "own": self.own,
+            "silent": self.silent,
+        }
         return {"name": self.name, "units": list(self.units), "steps": self.steps} | {
             name: value.tolist() for name, value in numbers.items()
         }
@@ -90,9 +98,10 @@ def maximise_units(
 ) -> Maximised:
     """Gradient ascent on the input, one image for each unit (all, if none are named), clamped to the inputs' range.
 
-    Starts from small noise of `generator` around the mean input; each step moves by `rate` times the range along the
-    gradient of the unit's largest response (over places), divided by the gradient's root mean square, and pulls
-    towards the mean input by the share `decay` (activation maximisation, Erhan et al. 2009, with an L2 penalty).
+    Starts from small noise of `generator` around the mean input, or, where the unit has no gradient there (a rectified
+    one that is silent), from such noise around the input that drives it most; each step moves by `rate` times the range
+    along the gradient of the unit's largest response (over places), divided by the gradient's root mean square, and
+    pulls towards the mean input by the share `decay` (activation maximisation, Erhan et al. 2009, with an L2 penalty).
     The image with the strongest response on the way is kept. Raises `InputError` for fewer than two inputs, inputs
     that do not vary or are not finite, a model in training mode, and points or units that are not there.
     """
@@ -104,15 +113,16 @@ def maximise_units(
     low, high = float(inputs.min()), float(inputs.max())
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise InputError(f"inputs must be finite and vary, they lie in [{low}, {high}]")
-    real = per_input(model, inputs, targets, {name: _largest}, axes, batch_size=256)[name].amax(0)
+    real, strongest = per_input(model, inputs, targets, {name: _largest}, axes, batch_size=256)[name].max(0)
     chosen = tuple(range(len(real))) if units is None else units
     if not chosen or any(not 0 <= unit < len(real) for unit in chosen):
         raise InputError(f"{name} has units 0 to {len(real) - 1}, asked for {list(chosen)}")
     ascent = _Ascent(model, name, axis, axes, chosen)
     centre, span = inputs.mean(0), high - low
-    images = (centre + 0.1 * span * torch.randn(len(chosen), *centre.shape, generator=generator).to(centre)).clamp(
-        low, high
-    )
+    noise = 0.1 * span * torch.randn(len(chosen), *centre.shape, generator=generator).to(centre)
+    images = (centre + noise).clamp(low, high)
+    silent = ascent(images)[1].flatten(1).abs().amax(1) == 0
+    images[silent] = (inputs[strongest[list(chosen)].to(silent.device)][silent] + noise[silent]).clamp(low, high)
     best, responses = images, torch.full((len(chosen),), -math.inf, dtype=images.dtype, device=images.device)
     for _ in range(steps):
         now, gradient = ascent(images)
@@ -123,7 +133,7 @@ def maximise_units(
         images = (moved - decay * (moved - centre)).clamp(low, high)
     crossed = per_input(model, best, targets, {name: _largest}, axes, batch_size=256)[name][:, list(chosen)]
     own = crossed.argmax(0) == torch.arange(len(chosen))
-    return Maximised(name, chosen, best, crossed.diagonal().clone(), real[list(chosen)], own, steps)
+    return Maximised(name, chosen, best, crossed.diagonal().clone(), real[list(chosen)], own, steps, silent.cpu())
 
 
 def _largest(value: Float[Tensor, "batch unit place"]) -> Float[Tensor, "batch unit"]:

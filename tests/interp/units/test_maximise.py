@@ -99,11 +99,34 @@ def test_against_the_same_net_there_is_no_difference_and_a_scaled_net_drives_no_
     assert found.low < 0 < found.high
 
 
+class Rare(Templates):
+    """Units that respond only to what lies far from the mean input."""
+
+    def forward(self, x):
+        return self.hook_post(torch.relu(x.flatten(1) @ self.templates.T - 0.75))
+
+
+def test_a_unit_that_is_silent_around_the_mean_input_is_driven_from_its_best_real_one():
+    templates = torch.cat([torch.eye(4)[:2], 3 * torch.eye(4)[2:]])
+    found = maximise_units(Rare(templates).eval(), INPUTS, "hook_post", seeded(), decay=0.0)
+    assert found.silent.tolist() == [True, True, False, False]
+    assert (found.best_real > 0).all()
+    highest = INPUTS.max().double()
+    assert torch.allclose(found.response, templates.sum(1).double() * highest - 0.75, atol=1e-5)
+
+
 def known(ratios, own):
     """As if so many units had these ratios."""
     n = len(ratios)
     return Maximised(
-        "hook_post", tuple(range(n)), torch.zeros(n, 4), torch.tensor(ratios), torch.ones(n), torch.tensor(own), 1
+        "hook_post",
+        tuple(range(n)),
+        torch.zeros(n, 4),
+        torch.tensor(ratios),
+        torch.ones(n),
+        torch.tensor(own),
+        1,
+        torch.zeros(n).bool(),
     )
 
 
