@@ -39,6 +39,10 @@ def test_a_previous_token_head_is_all_near_and_even_attention_is_what_it_is():
     assert row["near"] == pytest.approx(1)
     assert row["near before training"] == pytest.approx(row["near, even"])
     assert row["by distance"][:3] == pytest.approx([0, 1, 0], abs=1e-9)
+    for by, near in ((3, 1), (4, 0)):
+        shift = make("shift_by", by=by)
+        found = attention_by_distance(shift.model, even, look_of(shift.model, shift.example_tokens))
+        assert found["near"] == pytest.approx(near, abs=1e-9)
     queries = range(12, handmade.example_tokens.shape[1])
     assert row["by distance, even"][0] == pytest.approx(sum(1 / (q + 1) for q in queries) / len(queries))
 
