@@ -9,7 +9,7 @@ from torch import Tensor
 
 from analyses.audit.behaviour import Behaviour
 from analyses.audit.intact import Intact
-from analyses.audit.measured import Found, Material, claim_of, is_open, measured
+from analyses.audit.measured import Found, Material, asked_once, claim_of, is_open, measured
 from analyses.audit.rules import above, some
 from analyses.audit.weight_evidence import WeightEvidence
 from analyses.evidence import Claim, Measurement
@@ -33,6 +33,7 @@ class Copying:
             self.push = attended_push(m.model, m.weights, tokens, m.generator, protocol=m.text, level=level)
             self.margin = self.push.contrast(SHUFFLED, m.generator, level)
 
+    @asked_once
     def claim(self, head: Head) -> Claim:
         behaviour = self._behaviour(head)
         weights = () if self.weights is None else self.weights.copies(head, rises=True)

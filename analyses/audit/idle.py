@@ -10,7 +10,7 @@ from torch import Tensor
 from analyses.audit.causal import Causal
 from analyses.audit.effects import REMOVALS
 from analyses.audit.intact import divergence
-from analyses.audit.measured import Found, Material, claim_of, measured
+from analyses.audit.measured import Found, Material, asked_once, claim_of, measured
 from analyses.audit.rules import below
 from analyses.evidence import Claim, Measurement
 from interp.ablation.removal import To
@@ -41,6 +41,7 @@ class Idle:
         costly = sorted((h for h in heads if h not in self.candidates), key=lambda h: -self._cost(h, causal))
         self.beside = self._measure_beside(costly[:COSTLIEST])
 
+    @asked_once
     def claim(self, head: Head) -> Claim | None:
         """None for a head that costs something alone."""
         if self.causal is None:

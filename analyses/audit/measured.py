@@ -1,8 +1,9 @@
 """Making claims and their measurements from estimates; what every role has of the audit to measure with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -11,10 +12,12 @@ from analyses.audit.intact import Intact
 from analyses.criteria import Criteria
 from analyses.evidence import Claim, Evidence, Kind, Measurement
 from interp.heads import HeadBattery
+from interp.names import Head
 from interp.stats import Estimate
 from interp.weights import TransformerWeights
 
 Found = tuple[Measurement, ...]
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,19 @@ def claim_of(role: str, found: Mapping[Kind, Found], why: Mapping[Kind, str] | N
     said = why or {}
     evidence = tuple(Evidence(kind, found.get(kind, ()), said.get(kind, "")) for kind in kinds)
     return Claim(role, evidence, **more)
+
+
+def asked_once(claim: Callable[[Any, Head], Answer]) -> Callable[[Any, Head], Answer]:
+    """A role's answer about a head, given again when it is asked again: its intervals are drawn once."""
+
+    @wraps(claim)
+    def answer(self: Any, head: Head) -> Answer:
+        given = vars(self).setdefault("given", {})
+        if head not in given:
+            given[head] = claim(self, head)
+        return given[head]
+
+    return answer
 
 
 def is_open(found: Found) -> bool:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analyses.audit.measured import Found, Material, claim_of, is_open, measured
+from analyses.audit.measured import Found, Material, asked_once, claim_of, is_open, measured
 from analyses.audit.rules import above
 from analyses.audit.weight_evidence import THROUGH_EARLIER
 from analyses.evidence import Claim, Measurement
@@ -43,6 +43,7 @@ class Placed:
             "tokens that do not repeat": bootstrap_intervals(rests, m.generator, level),
         }
 
+    @asked_once
     def claim(self, head: Head) -> Claim:
         behaviour, weights = self._behaviour(head), self._weights(head)
         causal: Found = ()

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from analyses import reliability
-from analyses.audit.budget import Plan
 from analyses.audit.expectations import Expectation, Judgement, has_role, judge
 from analyses.audit.in_context import InContext
+from analyses.audit.plan import Plan
 from analyses.audit.verdicts import Sources
 from analyses.criteria import Criteria
 from analyses.evidence import Confidence, Kind, Mechanism, Verdict

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from analyses.audit.behaviour import Behaviour
-from analyses.audit.budget import Plan, make_plan
+from analyses.audit.budget import make_plan
 from analyses.audit.causal import Causal
 from analyses.audit.copying import Copying
 from analyses.audit.idle import Idle
@@ -17,6 +17,7 @@ from analyses.audit.in_context import affordable, measure_in_context
 from analyses.audit.matching import Edge, matching_edges
 from analyses.audit.measured import material_of
 from analyses.audit.placed import Placed
+from analyses.audit.plan import Plan
 from analyses.audit.progress import Progress
 from analyses.audit.readable import measure_readable
 from analyses.audit.result import AuditReport

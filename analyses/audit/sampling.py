@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from analyses.audit.budget import Plan
 from analyses.audit.matching import CHANNELS, Edge
 from analyses.audit.mechanism import Way
+from analyses.audit.plan import Plan
 from analyses.audit.weight_evidence import WeightEvidence
 from analyses.criteria import Criteria
 from analyses.evidence import Measurement

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyses.audit.copying import logits_lost
-from analyses.audit.measured import Found, Material, claim_of, is_open, measured
+from analyses.audit.measured import Found, Material, asked_once, claim_of, is_open, measured
 from analyses.audit.rules import above, below, every
 from analyses.audit.weight_evidence import WeightEvidence
 from analyses.evidence import Claim, Measurement
@@ -37,6 +37,7 @@ class Suppression:
             m = material
             self.readings = predicted_readings(m.model, m.weights, m.battery.tokens, m.generator)
 
+    @asked_once
     def claim(self, head: Head) -> Claim | None:
         """None where nothing is predicted before its layer: there is nothing to suppress."""
         skipped = "behaviour" in self.material.skip

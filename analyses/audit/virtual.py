@@ -12,7 +12,7 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from analyses.audit.measured import Found, Material, claim_of, measured
+from analyses.audit.measured import Found, Material, asked_once, claim_of, measured
 from analyses.audit.rules import above
 from analyses.evidence import Claim, Feeder, Measurement
 from interp.circuits.diagonal import DiagonalScores, diagonal_scores
@@ -61,6 +61,7 @@ class Virtual:
         else:
             self.pairs = self._find()
 
+    @asked_once
     def claim(self, head: Head) -> Claim | None:
         """None for a head that no pair has."""
         if self.material.weights.n_layers < 2:

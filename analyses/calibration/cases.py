@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from analyses.audit import AuditReport, Criteria, audit
-from analyses.audit.budget import Plan
+from analyses.audit.plan import Plan
 from analyses.audit.verdicts import verdict
 from analyses.calibration.draws import Draw, Group, Half
 from analyses.calibration.models import Drawn, build, is_easy

@@ -7,7 +7,7 @@ from typing import Any
 from analyses import exits
 from analyses.arguments import Audit
 from analyses.audit import AuditReport, Expectation, Judgement, audit
-from analyses.audit.budget import Plan
+from analyses.audit.plan import Plan
 from analyses.commands import audit_diff
 from analyses.commands.audit_text import text
 from analyses.criteria import Criteria

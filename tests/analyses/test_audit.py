@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from analyses.audit import Criteria, audit
+from analyses.audit.within import verdicts_of
 from interp.errors import InputError
 from interp.names import Head
+from interp.weights.shape import shape_of
 from toy_models.config import TransformerConfig
 from toy_models.handmade import make
 from toy_models.handmade.transforms import change_basis
@@ -181,3 +183,11 @@ def test_unknown_evidence_is_refused():
 def test_a_model_without_layers_is_refused():
     with pytest.raises(InputError, match="no attention layers"):
         audit(Transformer(TransformerConfig(n_layers=0)))
+
+
+@pytest.mark.parametrize("name", ["positional", "copy_suppression"])
+def test_verdicts_asked_twice_are_the_same_to_the_last_digit(name):
+    model = make(name).model
+    report = audit(model, bos=0, context=False)
+    again = verdicts_of(shape_of(model).heads, report.sources, None)
+    assert [verdict.to_dict() for verdict in again] == [verdict.to_dict() for verdict in report.verdicts]

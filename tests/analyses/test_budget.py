@@ -9,8 +9,10 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from analyses.audit import audit, budget
-from analyses.audit.budget import Costs, Plan, fitted, make_plan
+from analyses.audit import audit, budget, costs
+from analyses.audit.budget import fitted, make_plan
+from analyses.audit.costs import Costs
+from analyses.audit.plan import Plan
 from analyses.audit.progress import Progress
 from analyses.audit.sampling import copying_of, sampled
 from analyses.audit.within import LEFT_OUT
@@ -34,6 +36,7 @@ COSTS = Costs(
     work_of_sequence=2e10,
     n_layers=30,
     n_heads=9,
+    reading_of_sequence=0.001,
 )
 FEW = Plan(sequences=6, candidates=2, partners=2, draws=40, tokens=12, positions=30)
 
@@ -72,7 +75,7 @@ def test_the_first_eigenvalues_of_a_process_do_not_count(made, monkeypatch):
 
 
 def test_a_small_model_is_measured_whole_whatever_the_clock_says(made, monkeypatch):
-    monkeypatch.setattr(budget, "seconds_of_pass", lambda model, tokens: 1000.0)
+    monkeypatch.setattr(costs, "seconds_of_pass", lambda model, tokens: 1000.0)
     plan = make_plan(made, 0)
     assert plan.everything
     assert plan.left_out == ()
@@ -81,7 +84,7 @@ def test_a_small_model_is_measured_whole_whatever_the_clock_says(made, monkeypat
 
 def test_a_large_model_gets_less_by_default_and_whole_if_there_is_time(made, monkeypatch):
     monkeypatch.setattr(budget, "SMALL_WORK", 1.0)
-    monkeypatch.setattr(budget, "seconds_of_pass", lambda model, tokens: 0.1)
+    monkeypatch.setattr(costs, "seconds_of_pass", lambda model, tokens: 0.1)
     plan = make_plan(made, 0)
     assert not plan.everything
     assert plan.minutes == 4.0
@@ -105,6 +108,29 @@ def test_a_fitted_plan_keeps_its_budget(minutes):
     assert (more.sequences, more.candidates) >= (plan.sequences, plan.candidates)
     wider = replace(plan, candidates=plan.candidates + 1)
     assert plan.candidates == 270 or sum(COSTS.of(wider).values()) > 60 * minutes
+
+
+def test_a_plan_counts_what_feeds_heads_and_where_virtual_heads_may_end():
+    few, whole = Plan(sequences=16, candidates=10, feeders=16), Plan(sequences=16)
+    beside = COSTS.battery_sequences + costs.BESIDE_PASSES
+    assert COSTS.passes(few) == 16 * (beside + 4 + 2 * 10 + costs.FEEDING_PASSES)
+    assert COSTS.passes(whole) == 16 * (beside + 4 + 2 * 270 + costs.FEEDING_PASSES + 9 * 29)
+    assert replace(COSTS, n_layers=1).passes(replace(whole, candidates=3)) == 16 * (beside + 4 + 2 * 3)
+    readings = 10 * (2 * 33 + 4 * 16)  # two inputs without each, with each alone and without all; then the fewest
+    passes = 16 * 0.12 * (4 + 2 * 10 + costs.FEEDING_PASSES)
+    assert COSTS.of(few)["causal"] == pytest.approx(passes + 16 * readings * 0.001)
+    assert COSTS.of(few)["causal"] > COSTS.of(replace(few, feeders=4))["causal"]
+
+
+def test_a_budget_that_does_not_hold_the_least_is_said_to_be_too_small():
+    small, enough = (fitted(Plan(partners=4, minutes=m), COSTS, 60 * m, 270) for m in (0.1, 4.0))
+    least = sum(COSTS.of(replace(small, sequences=4, candidates=4)).values()) / 60
+    assert (
+        small.too_small == f"The budget is too small: the least that is measured was estimated at {least:.2g} minutes."
+    )
+    assert small.text.endswith(small.too_small)
+    assert enough.too_small == Plan().too_small == Plan(candidates=2).too_small == ""
+    assert "too small" not in enough.text
 
 
 @pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), float("inf")])

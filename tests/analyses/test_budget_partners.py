@@ -3,7 +3,7 @@
 import pytest
 
 from analyses.audit import audit
-from analyses.audit.budget import Plan as Budget
+from analyses.audit.plan import Plan as Budget
 from toy_models.handmade.blocks import Plan, Size, build
 from toy_models.handmade.induction import RECENCY, duplicate_token_head, following_head, previous_token_head
 

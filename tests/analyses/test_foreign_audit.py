@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analyses.audit import audit
-from analyses.audit.budget import Plan
+from analyses.audit.plan import Plan
 from tests.analyses.test_audit_virtual import two_feeders
 from toy_models.bridge import to_bridge
 from toy_models.handmade import make

@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 
 from analyses.audit import audit
-from analyses.audit.budget import Plan
+from analyses.audit.plan import Plan
 from analyses.commands import circuits, composition, search
 from analyses.loading import load_subject
 from interp.composition import composition_scores

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analyses.audit import AuditReport, Criteria, audit
-from analyses.audit.budget import Plan
+from analyses.audit.plan import Plan
 from analyses.diff import diff_audits
 from analyses.diff.text import text
 from analyses.output import strict_json
