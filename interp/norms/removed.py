@@ -76,5 +76,7 @@ def removed_effects(
 
     free, held = effects({}), effects(scales)
     text = f"{len(tokens)} sequences, {int(scored.sum())} scored tokens; {how.text}"
-    estimates = [bootstrap_intervals(each, generator, level) for each in (free, held, free - held)]
-    return RemovedEffects(*estimates, text)
+    parts = {"free": free, "held": held, "through": free - held}
+    return RemovedEffects(
+        **{name: bootstrap_intervals(values, generator, level) for name, values in parts.items()}, text=text
+    )

@@ -95,7 +95,7 @@ def one_layer(model: Transformer, ov: Factored) -> Transformer:
     made = Transformer(config, torch.Generator()).to(model.W_E)
     with torch.no_grad():
         made.embed.W_E.copy_(model.W_E)
-        made.pos_embed.W_pos.copy_(model.W_pos)
+        made.pos_embed.W_pos.copy_(model.pos_embed.W_pos)
         made.blocks[0].attn.W_V[0] = ov.A
         made.blocks[0].attn.W_O[0] = ov.B
     return made.eval()

@@ -57,7 +57,7 @@ def compositions(model: Transformer) -> Row:
     w = weights_of(model)
     row: Row = {}
     for kind in ("Q", "K", "V"):
-        scores = composition_scores(w, kind)[0, :, 1]  # type: ignore[arg-type]
+        scores = composition_scores(w, kind)[0, :, 1]
         row[f"{kind}-composition"] = float(scores.max()) - 1 / math.sqrt(w.d_model)
     return row
 
