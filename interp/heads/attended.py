@@ -5,6 +5,7 @@ from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from interp.causality import require_causal
 from interp.heads.patterned import with_patterns
 from interp.heads.scores import HeadScores, head_scores
 from interp.hooks import record
@@ -32,6 +33,7 @@ def attended_push(
     c_i[t_j] over j <= i. Copying evaluators (Olsson et al. 2022) give the share of what is raised; this says how much,
     and is negative for a head that lowers what it attends to. Even attention is its own null.
     """
+    require_causal(weights, "a detector of heads that look back")
     tokens = tokens.to(weights.device)
     directions = (weights.W_U - weights.W_U.mean(1, keepdim=True)).T[tokens]  # batch pos d_model
     reductions = with_patterns(

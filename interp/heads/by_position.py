@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from interp.causality import require_causal
 from interp.errors import InputError
 from interp.finite import require_finite
 from interp.heads.at_once import parts
@@ -60,6 +61,7 @@ def scores_by_position(
     Averaged over the positions, that is the detector's score. Raises `InputError` for detectors that are unknown or
     average entries, tokens at which one has no position in common, and fewer than two sequences.
     """
+    require_causal(model, "a detector of heads that look back")
     wanted = tuple(names)
     if bad := [n for n in wanted if n not in DETECTORS or DETECTORS[n].reduction != "mass" or DETECTORS[n].weighted]:
         summed = ", ".join(name for name, d in DETECTORS.items() if d.reduction == "mass" and not d.weighted)

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from interp.causality import require_causal
 from interp.heads.stimuli import Protocol, random_tokens
 from interp.hooks import record
 from interp.names import pattern_name
@@ -48,6 +49,7 @@ def scattered_tokens(protocol: Protocol, n: int, generator: torch.Generator) -> 
 
 def positional_readings(model: nn.Module, tokens: Int[Tensor, "n pos"], text: str) -> PositionalReadings:
     """Of every head, on these tokens; all patterns of a layer are held at once."""
+    require_causal(model, "a detector of heads that look back")
     shape, device = shape_of(model), next(model.parameters()).device
     means: dict[int, Tensor] = {}
     names = [pattern_name(layer) for layer in range(shape.n_layers)]

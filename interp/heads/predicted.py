@@ -14,6 +14,7 @@ from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from interp.causality import require_causal
 from interp.heads.matching import mass_of_rows
 from interp.hooks import record
 from interp.names import pattern_name, resid_pre_name, scale_name, z_name
@@ -47,6 +48,7 @@ def predicted_readings(
     `weights` must be folded. "predictions of other positions" reads row i at the tokens predicted at i + shift, with
     one random shift for each sequence.
     """
+    require_causal(weights, "a detector of heads that look back")
     tokens = tokens.to(weights.device)
     layers, scale = range(weights.n_layers), [] if weights.normalization == "none" else [scale_name(None)]
     before = record(model, tokens, names=[*map(resid_pre_name, layers), *scale])

@@ -5,6 +5,7 @@ from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from interp.causality import require_causal
 from interp.errors import InputError
 from interp.finite import require_finite
 from interp.heads.at_once import parts
@@ -39,6 +40,7 @@ def next_token_push(
     (or copies something else) leaves the next token where the typical one is.
     Raises `InputError` for unfolded weights, or if a sequence has no predictable token.
     """
+    require_causal(weights, "the push towards the next token")
     if not weights.is_folded and weights.normalization not in ("LNPre",):
         raise InputError("next_token_push needs folded weights: weights_of(model, fold=True)")
     tokens, predictable = tokens.to(weights.device), predictable.to(weights.device)

@@ -14,7 +14,10 @@ from interp.circuits.implied import positional_pattern
 from interp.edges import edge_problem, graph_of, run_graph
 from interp.edges.graph_run import embeddings
 from interp.errors import InputError
-from interp.heads import measure_heads, score_heads
+from interp.heads import measure_heads, next_token_push, score_heads, scores_by_position
+from interp.heads.attended import attended_push
+from interp.heads.positional import positional_readings
+from interp.heads.predicted import predicted_readings
 from interp.hooks import record
 from interp.in_context import loss_by_position
 from interp.lens import direct_logit_attribution, logit_lens
@@ -54,6 +57,11 @@ REFUSED = {
     "audit": lambda m, t, g: audit(m),
     "measure_heads": lambda m, t, g: measure_heads(m, g),
     "score_heads": lambda m, t, g: score_heads(m, t, g),
+    "scores_by_position": lambda m, t, g: scores_by_position(m, t, g),
+    "next_token_push": lambda m, t, g: next_token_push(m, weights_of(m), t, scored_of(t), g, protocol=""),
+    "attended_push": lambda m, t, g: attended_push(m, weights_of(m), t, g, protocol=""),
+    "positional_readings": lambda m, t, g: positional_readings(m, t, ""),
+    "predicted_readings": lambda m, t, g: predicted_readings(m, weights_of(m), t, g),
     "head_effects": lambda m, t, g: head_effects(m, t, scored_of(t), g),
     "edge_effects": lambda m, t, g: edge_effects(m, Head(1, 0), t, scored_of(t), g),
     "unit_effects": lambda m, t, g: unit_effects(m, "blocks.0.mlp.hook_post", t, scored_of(t), g),
