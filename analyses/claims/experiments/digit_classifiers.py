@@ -14,7 +14,7 @@ from toy_models.training.seeds import generator_for
 from toy_models.vector_config import MLPConfig
 from toy_models.vision.data import LabelledImages, digits
 
-TESTED = 899
+TESTED = 898
 """Images in the half that is tested on."""
 ONE_IMAGE = 1 / TESTED
 POINT = 0.01
