@@ -46,12 +46,12 @@ CLAIMS = (
             "After BatchNorm a response's standard deviation is |gamma|: about 1 in both nets at first, and what "
             "decay on gamma lets it be afterwards. The share of what a block adds falls with depth in untrained nets "
             "already, so its change is compared, with that of the plain net. .01 times 400 steps is of the order of "
-            "the paper's decay times its steps."
+            "the paper's decay times its steps. Plain nets have learned less by then, which may be part of it."
         ),
         picture=Picture("response std", "standard deviation after BatchNorm"),
         slip=(
-            "The notes advise weight decay on weights alone, not on BatchNorm. Then nothing pulls gamma down, and "
-            "gamma is what this figure shows: the two lines go together only if its nets decay gamma too."
+            "The notes advise weight decay on weights alone, not on BatchNorm. But gamma is what this figure shows, so "
+            "whether its nets decayed gamma matters: spared, it has no reason to fall. Both rules are run here."
         ),
     ),
 )  # fmt: skip

@@ -69,7 +69,8 @@ CLAIMS = (
         why=(
             "Residual nets are the control for what is healthy: early layers should get no smaller a part of the "
             "gradient than there, and one of the same order. Nets without BatchNorm are the control for its part in "
-            "it; with He's weights there is nothing that it would have to rescue."
+            "it. Even He's weights do not keep a signal's size here: on images of 8 x 8 pixels and fewer, much of each "
+            "filter lies on the zero padding."
         ),
         picture=Picture("gradient by block", "gradient norm", "block", "block", log_y=True),
     ),
@@ -94,7 +95,7 @@ CLAIMS = (
         why=(
             "The same net without BatchNorm. Standard deviations are over images, unit by unit: a signal that is large "
             "but the same for every image carries nothing. Without BatchNorm the learning rate is a tenth, or "
-            "training diverges."
+            "training diverges. A net that learned without BatchNorm has found variance by itself."
         ),
         picture=Picture("output std by block", "std over images", "block", "block", log_y=True),
     ),
