@@ -25,11 +25,11 @@ def all_masks(seed: int, device: str, budget: float) -> Row:
     """Two hidden layers of 4 units and all 256 masks of rate 1/2: average logits and predictions, and the scaled net.
 
     "mean" is the largest difference of the mean logits from those of the net in evaluation mode, "geometric mean" that
-    of the renormalised geometric mean of the probabilities, for linear units; "of rectifiers" the first for rectifiers,
-    "arithmetic mean" the arithmetic mean of probabilities.
+    of the renormalised geometric mean of the probabilities, for linear units; "of bent units" the first for tanh,
+    "arithmetic mean" the second for the arithmetic mean.
     """
     row: Row = {}
-    kinds: tuple[ActivationKind, ...] = ("identity", "relu")
+    kinds: tuple[ActivationKind, ...] = ("identity", "tanh")
     for kind in kinds:
         generator = torch.Generator().manual_seed(seed)
         config = MLPConfig(d_in=3, widths=(4, 4), d_out=5, activation=kind, dropout=0.5, init_scale=2.0)
@@ -37,8 +37,8 @@ def all_masks(seed: int, device: str, budget: float) -> Row:
         x = torch.randn(1, 3, generator=generator, dtype=torch.float64)
         logits = every_mask(model, x)
         whole = model.eval()(x).detach()
-        if kind == "relu":
-            return row | {"of rectifiers": float((logits.mean(0) - whole).abs().max())}
+        if kind == "tanh":
+            return row | {"of bent units": float((logits.mean(0) - whole).abs().max())}
         geometric = logits.log_softmax(-1).mean(0).softmax(-1)
         row["mean"] = float((logits.mean(0) - whole).abs().max())
         row["geometric mean"] = float((geometric - whole.softmax(-1)).abs().max())
@@ -119,10 +119,10 @@ CLAIMS = (
         source=f"{DROPOUT}, section 9.1 (geometric mean: Baldi & Sadowski 2013)",
         arms={"exact": Arm(all_masks)},
         comparisons=(
-            exact("the mean of the logits", "largest difference", "mean", "of rectifiers"),
+            exact("the mean of the logits", "largest difference", "mean", "of bent units"),
             exact("the geometric mean of predictions", "largest difference", "geometric mean", "arithmetic mean"),
         ),
-        why="Rectifiers in two layers make the mean another one, and so does the arithmetic mean of the predictions.",
+        why="With tanh in both layers the mean is another one, and so is the arithmetic mean of the predictions.",
         trained=False,
     ),
     Claim(
