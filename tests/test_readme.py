@@ -16,7 +16,7 @@ import torch
 from matplotlib.figure import Figure
 
 from analyses import cli, exits
-from analyses.arguments import COMMANDS
+from analyses.arguments import COMMANDS, TRAIN_KINDS
 from analyses.commands import circuits, composition
 from analyses.criteria import ROLES
 from analyses.evidence import CONFIDENCE
@@ -97,7 +97,7 @@ def called(place) -> list[Done]:
         line, _, target = command.removesuffix("; echo $?").partition(" > ")
         words = shlex.split(line)
         if words[:2] == ["interp", "train"] and "--resume" not in words:
-            words += QUICK
+            words += ["--steps", "2"] if words[2] in TRAIN_KINDS else QUICK
         code, out, err = planned(words) if words[0] == "make" else ran(words)
         if target:
             (place / target).write_text(out)

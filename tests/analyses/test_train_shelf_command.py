@@ -78,7 +78,7 @@ def test_a_person_is_told_scores_with_intervals_beside_no_training_and_a_constan
 
 
 def test_epochs_stand_for_as_many_steps_as_they_take(interp, tmp_path):
-    quick = ["--widths", 3, "--n-train", 70, "--batch-size", 32, "--epochs", 1.5]
+    quick = ["--widths", 3, "--n-train", 90, "--batch-size", 32, "--epochs", 1.5]
     assert interp("train", "mlp", *quick, "--out", tmp_path / "run").code == 0
     assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["step"] == 3  # an epoch has two full batches
 
