@@ -72,7 +72,10 @@ CLAIMS = (
             "it. Even He's weights do not keep a signal's size here: on images of 8 x 8 pixels and fewer, much of each "
             "filter lies on the zero padding."
         ),
-        picture=Picture("gradient by block", "gradient norm", "block", "block", log_y=True),
+        picture=Picture(
+            "gradient by block", "gradient norm", "block", "block", log_y=True,
+            arms=(*NETS, *(f"plain, no norm, {weights}" for weights in (HALF, FULL))),
+        ),
     ),
     Claim(
         name="batchnorm-keeps-forward-signals-varied",
