@@ -86,8 +86,8 @@ def open_run(path: Path, config: AnyRunConfig, resume: bool, overwrite: bool) ->
     """The folder of a new run, or, with `resume`, of the run of this config that is there; locked meanwhile.
 
     Raises `InputError` when both `resume` and `overwrite` are asked for, or neither and a run is there; when that run
-    is of another config (naming the first difference); when another process is training in it; and when the
-    folder holds something else or cannot be written.
+    is of another kind of model or another config (naming the first difference); when another process is training in
+    it; and when the folder holds something else or cannot be written.
     """
     if resume and overwrite:
         raise InputError("a run is either resumed or overwritten; ask for one of them")
@@ -97,7 +97,10 @@ def open_run(path: Path, config: AnyRunConfig, resume: bool, overwrite: bool) ->
     with _locked(path):
         if resume and (path / RUN).exists():
             info = read_run(path)
-            check_same(to_dict(any_run_config(info["config"])), to_dict(config), path)
+            there = any_run_config(info["config"])
+            if kind_of(there) != kind_of(config):
+                raise InputError(f"{path} holds a run of {kind_of(there)}, and one of {kind_of(config)} was asked for")
+            check_same(to_dict(there), to_dict(config), path)
             atomic.remove_partial(path)
             atomic.remove_partial(path / CHECKPOINTS)
             yield RunFolder(path, info)
@@ -153,6 +156,11 @@ def any_run_config(values: Any) -> AnyRunConfig:
 def resume_command(path: Path) -> str:
     """What to type to go on with a run."""
     return f"interp train --resume {shlex.quote(str(path))}"
+
+
+def kind_of(config: AnyRunConfig) -> str:
+    """What is trained."""
+    return config.kind if isinstance(config, ShelfRunConfig) else "a transformer"
 
 
 def check_same(there: Any, asked: Any, path: Path, name: str = "") -> None:

@@ -22,6 +22,7 @@ from toy_models.training import (
     load_run_config,
     load_shelf_config,
     load_shelf_run,
+    train,
     train_shelf,
     train_shelf_in_memory,
 )
@@ -195,6 +196,10 @@ def test_going_on_with_another_config_is_refused_and_the_difference_named(whole)
     other = replace(shelf_run(), model=replace(MODEL, dropout=0.0))
     with pytest.raises(InputError, match=r"holds another run: model\.dropout is 0\.3 there, asked for is 0\.0"):
         train_shelf(other, whole.folder, progress=False, resume=True)
+    with pytest.raises(InputError, match="holds a run of mlp, and one of superposition was asked for"):
+        train_shelf(superposition_run(), whole.folder, progress=False, resume=True)
+    with pytest.raises(InputError, match="holds a run of mlp, and one of a transformer was asked for"):
+        train(small_run(), whole.folder, progress=False, resume=True)
     with pytest.raises(InputError, match="already holds a finished run"):
         train_shelf(shelf_run(), whole.folder, progress=False)
 
@@ -240,3 +245,13 @@ def test_the_model_of_a_run_is_drawn_by_its_seed_alone():
     made = [make_shelf_model(MODEL, generator_for(seed, "weights")) for seed in (0, 0, 1)]
     assert torch.equal(torch.get_rng_state(), before)
     assert model_hash(made[0]) == model_hash(made[1]) != model_hash(made[2])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_training_on_a_gpu_draws_the_same_and_ends_near(tmp_path):
+    """The same weights, batches and dropout masks; sums in another order, which SGD does not blow up as Adam would."""
+    on_cpu = train_shelf_in_memory(shelf_run(optimizer="sgd"))
+    on_gpu = train_shelf(shelf_run(optimizer="sgd", device="cuda"), tmp_path / "run", progress=False)
+    for ours, theirs in zip(on_gpu.model.parameters(), on_cpu.model.parameters(), strict=True):
+        torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-2, atol=1e-3)
+    assert on_gpu.held_out["loss"] == pytest.approx(on_cpu.held_out["loss"], rel=1e-2)
