@@ -19,8 +19,7 @@ SIZE, FILTERS, IMAGES = 8, 16, 64
 def as_a_matrix(seed: int, device: str, budget: float) -> Row:
     """The first convolution of a net on digits against its dense matrix, and against that of its flipped filters."""
     net = a_conv_net(seed, "zeros")
-    conv, images = net.blocks[0].layer.conv, sample(seed)
-    assert isinstance(conv, nn.Conv2d)
+    conv, images = next(module for module in net.modules() if isinstance(module, nn.Conv2d)), sample(seed)
     found = convolution_matrix(conv, SIZE, SIZE)
     dense = nn.Linear(SIZE * SIZE, FILTERS * SIZE * SIZE)
     expected = record(net, images, names="blocks.0.layer.hook_pre")["blocks.0.layer.hook_pre"].flatten(1)

@@ -29,7 +29,8 @@ def before_batch_norm(seed: int, device: str, budget: float) -> Row:
         net = conv_net(seed, norm)
         before = net(images)
         with torch.no_grad():
-            torch._foreach_mul_(filters(net), SCALE)
+            for each in filters(net):
+                each.mul_(SCALE)
         row[f"scaled, {norm}"] = float((net(images) - before).detach().abs().max())
         decayed, grown = (descended(seed, norm, steps, how)(images).detach() for how in WAYS)
         row[f"decay, {norm}"] = float((decayed - grown).abs().max())
