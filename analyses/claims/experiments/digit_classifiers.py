@@ -37,7 +37,7 @@ def new_mlp(seed: int, **config: Any) -> MLP:
 
 
 def fit(model: nn.Module, objective: Classification, seed: int, device: str, config: ShelfTrainConfig) -> None:
-    """Trains a model in place, the order of the data being the seed's; it comes back to the CPU, where it is looked at."""
+    """Trains a model in place, the order of the data being the seed's; it ends on the CPU, where it is looked at."""
     never = config.steps + 1
     quiet = replace(config, seed=seed, device="cuda" if device.startswith("cuda") else "cpu")
     train_model(model, objective, replace(quiet, log_every=never, eval_every=never))
