@@ -3,11 +3,14 @@
 import json
 import re
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from analyses.claims import catalogue, stored
+from analyses.claims.claim import Arm, Comparison
 from analyses.commands import claims as command
-from tests.analyses.claims.fakes import BROKEN, IDENTITY, claim
+from tests.analyses.claims.fakes import BROKEN, IDENTITY, claim, noisy
 
 pytest_plugins = ("tests.command_line",)
 
@@ -93,6 +96,18 @@ def test_placebo_adds_how_often_the_control_against_itself_holds(place, interp):
     assert json.loads((place / "results" / "nothing-is-nothing.json").read_text())["placebo"] is None
     interp("claims", "run", "--all")
     assert json.loads((place / "results" / "more-is-more.json").read_text()) == kept
+
+
+def test_a_placebo_compares_the_draws_own_seeds(place, interp, monkeypatch):
+    alike = Comparison("alike", "score", "score", "noise", "noise", "equivalent", 2.0)
+    noise = claim("noise-is-noise", arms={"noise": Arm(noisy)}, comparisons=(alike,), picture=None)
+    for module in (catalogue, command):
+        monkeypatch.setattr(module, "all_claims", lambda: (noise,))
+    interp("claims", "run", "--all")
+    found = interp("claims", "placebo", "--all", "--json").json["placebos"]["noise-is-noise"]["equivalent"][0]
+    values = np.array([noisy(1000 + seed, "cpu", 1.0)["score"] for seed in range(120)]).reshape(20, 2, 3)
+    half_widths = stats.sem(values[:, 0] - values[:, 1], axis=1) * stats.t.ppf(0.975, 2)
+    assert found["half_width"] == pytest.approx(float(np.median(half_widths)))
 
 
 def test_a_placebo_without_a_result_is_refused_by_name(place, interp):

@@ -111,6 +111,7 @@ def test_the_longer_a_training_takes_the_fewer_seeds_and_the_runs_own_are_among_
 
 def test_identities_need_none():
     assert not needs_placebo(IDENTITY)
+    assert not needs_placebo(claim(trained=False))
     assert needs_placebo(NOISY)
 
 
