@@ -33,8 +33,7 @@ def curve(claim: str, arm: str, picture: Picture, row: Row) -> dict[str, Any]:
         raise InputError(f"claim {claim}: arm {arm} gave no {missing[0]!r} to draw, only {', '.join(row)}")
     y = row[picture.y]
     if not isinstance(y, list):
-        x = {"x": rounded(row[picture.x])} if picture.x else {}
-        return {**x, "y": rounded(y)}
+        return ({"x": rounded(row[picture.x])} if picture.x else {}) | {"y": rounded(y)}
     x = row[picture.x] if picture.x else [float(i) for i in range(1, len(y) + 1)]
     if not isinstance(x, list) or len(x) != len(y):
         raise InputError(f"claim {claim}: arm {arm} gave {len(y)} values of {picture.y!r} for other {picture.x!r}")

@@ -101,8 +101,10 @@ def encoded_or_word(value: Any) -> Any:
 
 def part_from_json(values: Mapping[str, Any]) -> Part:
     sides = {side: tuple(float(v) for v in values[side]) for side in ("treated", "control")}
-    rest = {name: values[name] for name in ("condition", "measure", "kind", "margin", "scale", "resolution")}
-    return Part(**rest, **sides)
+    rest: dict[str, Any] = {
+        name: values[name] for name in ("condition", "measure", "kind", "margin", "scale", "resolution")
+    }
+    return Part(treated=sides["treated"], control=sides["control"], **rest)
 
 
 def declaration_digest(claim: Claim) -> str:

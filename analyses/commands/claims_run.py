@@ -113,8 +113,10 @@ def placebo_and_store(arguments: Claims, claims: Sequence[Claim]) -> int:
         if placebo is not None:
             documents.append({**found.document, "placebo": placebo.to_dict()})
     write(folder, documents)
-    values = {"placebos": {document["name"]: document["placebo"] for document in documents}}
-    values |= {"failures": [failure.what for failure in failures]}
+    values = {
+        "placebos": {document["name"]: document["placebo"] for document in documents},
+        "failures": [failure.what for failure in failures],
+    }
     show(arguments, to_document(arguments, values), text.placebos([Stored(document) for document in documents]))
     return failed(failures, arguments.debug)
 

@@ -1,6 +1,7 @@
 """Claims that cost nothing, for the tests of what runs, stores and shows claims."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -42,9 +43,9 @@ def exact(seed: int, device: str, budget: float) -> Row:
     return {"error": 0.0, "wrong way": float("inf")}
 
 
-def claim(name: str = "more-is-more", log: str = "", **changes: object) -> Claim:
+def claim(name: str = "more-is-more", log: str = "", **changes: Any) -> Claim:
     """The arm shifted by 1 against the one that is not; holds with any seeds."""
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "name": name,
         "numbers": (12,),
         "statement": "More <b>is</b> more & never less.",
