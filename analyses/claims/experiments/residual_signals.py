@@ -12,7 +12,7 @@ LARGER = math.log(1.25)
 ORDER = math.log(10)
 """Vanishing is a matter of orders of magnitude."""
 TWICE = math.log(2)
-HALF = "half of He's weights"
+HALF = "half of He's"
 FULL = "He's weights"
 
 
@@ -33,9 +33,9 @@ def arms_at_start() -> dict[str, Arm]:
     }
 
 
-def with_norm_against_without(weights: str, value: str, measure: str, margin: float) -> Comparison:
+def with_norm_against_without(condition: str, weights: str, value: str, measure: str, margin: float) -> Comparison:
     return Comparison(
-        weights, measure, value, f"plain, BatchNorm, {weights}", f"plain, no norm, {weights}", "greater", margin,
+        condition, measure, value, f"plain, BatchNorm, {weights}", f"plain, no norm, {weights}", "greater", margin,
         scale="log ratio",
     )  # fmt: skip
 
@@ -59,10 +59,13 @@ CLAIMS = (
         source="He et al. 2015, arXiv:1512.03385, section 4.1",
         arms=NETS | arms_at_start(),
         comparisons=(
-            *(first_over_last("no less early", depth, "greater", LARGER) for depth in (20, 56)),
-            *(first_over_last("as in residual nets", depth, "equivalent", ORDER) for depth in (20, 56)),
+            *(first_over_last("not vanishing", depth, "greater", LARGER) for depth in (20, 56)),
+            *(first_over_last("healthy", depth, "equivalent", ORDER) for depth in (20, 56)),
             *(
-                with_norm_against_without(weights, "first gradient", "gradient of the first block, first step", ORDER)
+                with_norm_against_without(
+                    f"BatchNorm's part ({weights})", weights, "first gradient",
+                    "gradient of the first block, first step", ORDER,
+                )
                 for weights in (HALF, FULL)
             ),
         ),
@@ -91,7 +94,7 @@ CLAIMS = (
         },
         comparisons=tuple(
             with_norm_against_without(
-                weights, "output std kept", "std over images of the last block's output over the first's", TWICE
+                weights, weights, "output std kept", "std over images, last block's output over the first's", TWICE
             )
             for weights in (HALF, FULL, "trained")
         ),
