@@ -104,7 +104,10 @@ def train_all(
     left.sort(key=lambda task: -expected[arm_digest(task.arm)])
     if progress and left:
         announce(left, len(found), [expected[arm_digest(task.arm)] for task in left])
-    done = mapped(partial(train_one, folder=folder), left, jobs, progress and bool(left), unit="training")
+    try:
+        done = mapped(partial(train_one, folder=folder), left, jobs, progress and bool(left), unit="training")
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted: what was trained is kept in {folder}; run it again to go on") from None
     return found | {task.key: each for task, each in zip(left, done, strict=True)}
 
 
