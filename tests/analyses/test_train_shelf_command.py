@@ -74,7 +74,7 @@ def test_a_person_is_told_scores_with_intervals_beside_no_training_and_a_constan
     assert called.err.startswith(f"interp: training mlp, 4 steps, into {tmp_path / 'run'}")
     assert "step 4/4: loss" in called.err
     assert "held-out accuracy" in called.err
-    assert f"(a constant's {constant})" in called.err
+    assert f"(chance {constant})" in called.err
 
 
 def test_epochs_stand_for_as_many_steps_as_they_take(interp, tmp_path):

@@ -26,5 +26,5 @@ class ShelfProgress(BaseProgress):
         when = "" if self.measured["step"] == record["step"] else f" at step {self.measured['step']}"
         if "eval_accuracy" in self.measured:
             found, chance = f"{self.measured['eval_accuracy']:.1%}", f"{self.chance['accuracy']:.1%}"
-            return [*parts, f"held-out accuracy {found}{when} (a constant's {chance})"]
-        return [*parts, f"held-out {self.measured['eval_loss']:.3g}{when} (a constant's {self.chance['loss']:.3g})"]
+            return [*parts, f"held-out accuracy {found}{when} (chance {chance})"]
+        return [*parts, f"held-out {self.measured['eval_loss']:.3g}{when} (constant {self.chance['loss']:.3g})"]
