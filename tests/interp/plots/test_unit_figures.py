@@ -49,18 +49,29 @@ def test_a_logarithmic_panel_leaves_out_what_is_not_above_zero_and_any_panel_wha
 
 
 def test_images_are_drawn_between_the_limits_with_their_captions_and_empty_places():
-    grey, colour = torch.tensor([[[0.0, 2.0], [1.0, 0.5]]]), torch.rand(3, 2, 2)
+    grey = torch.tensor([[[0.0, 2.0], [1.0, 0.5]]])
     figure = image_rows(
-        [[grey, None], [grey, colour]], ["a", "b"], ["one", "two"], [["1.00", ""], ["2", "3"]], limits=(0, 2), title="t"
+        [[grey, None], [grey, 2 - grey]],
+        ["a", "b"],
+        ["one", "two"],
+        [["1.00", ""], ["2", "3"]],
+        limits=(0, 2),
+        title="t",
     )
     pixels = [axes.get_images()[0].get_array() if axes.get_images() else None for axes in figure.axes]
     assert np.allclose(pixels[0], grey[0] / 2)
     assert pixels[1] is None
-    assert np.allclose(pixels[3], colour.permute(1, 2, 0) / 2)
+    assert np.allclose(pixels[3], 1 - grey[0] / 2)
     assert (figure.axes[0].get_images()[0].norm.vmin, figure.axes[0].get_images()[0].norm.vmax) == (0, 1)
     assert [axes.get_title() for axes in figure.axes] == ["one", "two", "", ""]
     assert [axes.get_xlabel() for axes in figure.axes] == ["1.00", "", "2", "3"]
     assert [axes.get_ylabel() for axes in figure.axes] == ["a", "", "b", ""]
+
+
+def test_images_in_colour_keep_their_channels():
+    colour = torch.linspace(0, 1, 12).view(3, 2, 2)
+    axes = image_rows([[colour]], ["a"], ["one"], limits=(0, 1), title="t").axes[0]
+    assert np.allclose(axes.get_images()[0].get_array(), colour.permute(1, 2, 0))
 
 
 EFFECT = Estimate(0.5, 0.3, 0.8, 10, 0.95, "given")
