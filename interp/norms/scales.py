@@ -58,7 +58,7 @@ def read_scales(
     streams = {read: run[point] for read, point in points.items()}
     if not w.n_layers:
         streams = {read: embedded(w, x) for read, x in streams.items()}
-    values = torch.stack([final_scale(w, x).double() for x in streams.values()])
+    values = torch.stack([final_scale(w, x).double().cpu() for x in streams.values()])
     n = tokens.shape[1]
     missed = 1 - values.sum(-1).square() / (n * values.square().sum(-1))
     return ReadScales(
