@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from analyses.claims.experiments import normalisation_population
-from analyses.claims.experiments.normalisation_batches import gradients, one_pass
+from analyses.claims.experiments import normalisation_batches, normalisation_population
+from analyses.claims.experiments.normalisation_batches import gradients
 from analyses.claims.experiments.normalisation_population import (
     filters,
     output_and_gradient,
@@ -66,5 +66,14 @@ def test_larger_batches_point_nearer_to_the_full_gradient():
     assert found["cosine, 256"] > 0.8
 
 
-def test_a_pass_in_batches_of_a_size_makes_that_many_updates():
-    assert one_pass(0, "cpu", 0.05, 64)["rate"] == [0.1, 0.3, 1.0]
+@pytest.mark.parametrize("batch, updates", [(64, 23), (1, 1472)])
+def test_a_pass_sees_as_many_examples_in_batches_of_any_size(monkeypatch, batch, updates):
+    made = []
+
+    def not_trained(model, data, *, steps, lr, batch, seed):
+        made.append((steps, batch, lr))
+        return model.eval()
+
+    monkeypatch.setattr(normalisation_batches, "fit", not_trained)
+    normalisation_batches.one_pass(0, "cpu", 1.0, batch)
+    assert made == [(updates, batch, lr) for lr in normalisation_batches.RATES[batch]]
