@@ -35,10 +35,8 @@ def net_of(run: ShelfRun, path: Path, device: torch.device) -> Net:
     """A run as a net under study."""
     objective = run.objective
     training, held_out = training_examples(run, device), objective.held_out.to(device)
-    labels, classes = None, ()
-    if not isinstance(run.config.data, FeaturesConfig):
-        images = split_images(run.config.data, run.config.train.seed)[1]
-        labels, classes = images.labels, images.classes
+    data = run.config.data
+    images = None if isinstance(data, FeaturesConfig) else split_images(data, run.config.train.seed)[1]
     return Net(
         name=path.resolve().name,
         model=run.model,
@@ -47,8 +45,8 @@ def net_of(run: ShelfRun, path: Path, device: torch.device) -> Net:
         held_out=Examples(held_out.inputs, held_out.targets),
         loss=loss_of(objective),
         loss_name="cross-entropy, nats" if run.config.kind in ("convnet", "resnet", "mlp") else "squared error",
-        labels=labels,
-        classes=classes,
+        labels=None if images is None else images.labels,
+        classes=() if images is None else images.classes,
         activation=getattr(run.config.model, "activation", "relu"),
         description=describe(run, path),
         identity=identity(run, path),

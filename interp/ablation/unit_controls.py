@@ -134,18 +134,18 @@ def unit_removal(
     effect = run.values(chosen) - intact
     alone = [(run.values([unit]) - intact)[0] for unit in chosen] if len(chosen) > 1 else [effect[0]]
     random, matched = _other_sets(run, chosen, controls, generator)
-    measured = {id(sets): [run.values(each) - intact for each in sets[0]] for sets in (random, matched)}
-    draws = measured[id(random)]
+    draws, near = ([run.values(each) - intact for each in sets] for sets, _ in (random, matched))
     return UnitRemoval(
-        chosen,
-        bootstrap_interval(effect[0], generator, level),
-        bootstrap_interval(effect[1], generator, level) if _known(effect[1]) else None,
-        bootstrap_interval(intact[0], generator, level),
-        clopper_pearson(int(intact[1].sum()), len(intact[1]), level) if _known(intact[1]) else None,
-        tuple(bootstrap_interval(each, generator, level) for each in alone),
-        *(_controls(run, chosen, effect, *sets, measured[id(sets)]) for sets in (random, matched)),
-        () if grouped is None else _by_class(grouped, effect, draws, generator, level),
-        f"{len(inputs)} inputs; removed units give {TEXTS[to]}",
+        units=chosen,
+        loss=bootstrap_interval(effect[0], generator, level),
+        accuracy=bootstrap_interval(effect[1], generator, level) if _known(effect[1]) else None,
+        intact_loss=bootstrap_interval(intact[0], generator, level),
+        intact_accuracy=clopper_pearson(int(intact[1].sum()), len(inputs), level) if _known(intact[1]) else None,
+        alone=tuple(bootstrap_interval(each, generator, level) for each in alone),
+        random=_controls(run, chosen, effect, *random, draws),
+        matched=_controls(run, chosen, effect, *matched, near),
+        classes=() if grouped is None else _by_class(grouped, effect, draws, generator, level),
+        text=f"{len(inputs)} inputs; removed units give {TEXTS[to]}",
     )
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from interp.errors import InputError
 from interp.plots.drawing import (
     COLORS,
-    INK,
     Number,
     check_count,
     legend,
@@ -24,7 +23,7 @@ from interp.plots.drawing import (
 )
 from interp.stats import Estimates
 
-SHAPES = ("o", "D", "|", "s")
+SHAPES = ("o", "D", "s", "^")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +89,6 @@ def _marks(axes: Axes, values: Estimates | Tensor, index: int, kind: str, log: b
     if isinstance(values, Estimates):
         low, high = to_array(values.low)[shown], to_array(values.high)[shown]
         axes.hlines(lines, low, high, color=color, lw=1.6, zorder=9 - index)
-    filled = color if index == 0 else "white"
-    style = {"color": INK} if SHAPES[index] == "|" else {"facecolor": filled, "edgecolor": color}
-    axes.scatter(
-        mean[shown], lines, marker=SHAPES[index], s=20 + 14 * index, lw=1.2, zorder=9 - index, label=kind, **style
-    )
+    size, order, face = 20 + 14 * index, 9 - index, color if index == 0 else "white"
+    marker, width = SHAPES[index], 1.2
+    axes.scatter(mean[shown], lines, size, face, marker=marker, edgecolors=color, lw=width, zorder=order, label=kind)
