@@ -11,9 +11,9 @@ from analyses.claims.experiments.transformer_models import random_tokens, random
 from analyses.claims.experiments.transformer_stream import FRAMEWORK
 from interp.circuits import Factored
 from interp.composition import composition_scores
-from interp.heads.matching import offset_entries
+from interp.heads.matching import copy_entries, offset_entries
 from interp.hooks import intervene, record
-from interp.paths import freeze, virtual_ov, virtual_pattern
+from interp.paths import freeze, logit_paths, score_paths, virtual_ov, virtual_pattern
 from interp.paths.frozen_terms import chain_output
 from interp.weights import weights_of
 from toy_models.config import TransformerConfig, to_dict
@@ -58,6 +58,27 @@ def compositions(seed: int, device: str, budget: float) -> Row:
         row[f"{kind}, unread"] = abs(score(make("unread_previous_token"), kind) - expected[kind])
         row[f"{kind}, random"] = abs(score(make("random_weights", of=name, seed=seed), kind) - expected[kind])
     return row
+
+
+def expansions(seed: int, device: str, budget: float) -> Row:
+    """What is missing from 1 in the composing part of a contrast of scores (Q and K) or of the logit (V), as a share of
+    all parts; and the same of the models that compose another way."""
+    row: Row = {}
+    for kind, name in {"Q": "induction_q", "K": "induction_k"}.items():
+        for of in ("induction_q", "induction_k"):
+            handmade = make(of)
+            contrast = score_paths(handmade.model, handmade.example_tokens, (1, 0)).contrast(
+                copy_entries(handmade.example_tokens, 1)
+            )
+            means = {part: float(values.mean()) for part, values in contrast.by_kind().items()}
+            row[kind if of == name else f"{kind}, other way"] = abs(1 - means[kind] / sum(means.values()))  # type: ignore[index]
+    handmade = make("two_back")
+    targets = handmade.answers.clamp_min(0)
+    by_order = logit_paths(handmade.model, handmade.example_tokens, targets).grouped(lambda path: path.order)
+    said = handmade.answers >= 0
+    total = sum(float(part[said].mean()) for part in by_order.values())
+    row["V"] = abs(1 - float(by_order[2][said].mean()) / total)
+    return row | {"V, one head": abs(1 - float(by_order[1][said].mean()) / total)}
 
 
 def score(handmade: Handmade, kind: str) -> float:
@@ -128,13 +149,21 @@ CLAIMS = (
         numbers=(87,),
         statement="Heads of a later layer can read what an earlier one wrote with their queries, keys or values.",
         source=FRAMEWORK,
-        arms={"handmade": Arm(compositions)},
-        comparisons=tuple(
-            exact(f"{kind}-composition, {control}", "|score - its value by construction|", "handmade", kind, TOLERANCE,
-                  wrong=f"{kind}, {control}")
-            for kind in "QKV" for control in ("unread", "random")
+        arms={"handmade": Arm(compositions), "expanded": Arm(expansions)},
+        comparisons=(
+            *(
+                exact(f"{kind}-composition, {control}", "|score - its value by construction|", "handmade", kind,
+                      TOLERANCE, wrong=f"{kind}, {control}")
+                for kind in "QKV" for control in ("unread", "random")
+            ),
+            *(
+                exact(f"all of it in the {kind}-term", "|1 - share of the expansion|", "expanded", kind, TOLERANCE,
+                      wrong=f"{kind}, {control}")
+                for kind, control in (("Q", "other way"), ("K", "other way"), ("V", "one head"))
+            ),
         ),
-        why="A previous-token head that nobody reads, and random weights with the same norms, do not have the score.",
+        why="A previous-token head that nobody reads, and random weights with the same norms, do not have the score; "
+        "in the expansion, the model that composes the other way has nothing in the term, and one head alone nothing.",
         trained=False,
     ),
     Claim(

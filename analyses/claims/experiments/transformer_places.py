@@ -50,8 +50,7 @@ def no_looking_ahead(seed: int, device: str, budget: float) -> Row:
 
 
 def order_needs_positions(seed: int, device: str, budget: float) -> Row:
-    """Change of the last position's logits when the tokens before it are put in another order; and of attention by
-    distance from that of a random order."""
+    """Change of the last position's logits when the tokens before it are put in another order, by kind of positions."""
     row: Row = {}
     for positions in ("none", "standard", "rotary"):
         model = random_transformer(seed, device, n_layers=1, d_head=6, positions=positions, normalization="LN")
