@@ -1,7 +1,6 @@
 """Audits of bridges: mechanism, feeders, virtual heads and every other number are those of the same model natively."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -13,8 +12,8 @@ from toy_models.bridge import to_bridge
 from toy_models.handmade import make
 
 SIZE = {"d_vocab": 12, "n_ctx": 24}
-MODELS = {name: lambda name=name: make(name, **SIZE).model for name in ("induction_k", "induction_q", "induction_both")}
-MODELS["two feeders"] = two_feeders
+MODELS = {"induction": lambda: make("induction_both", **SIZE).model, "two feeders": two_feeders}
+"""The first has a head that does induction by K- and one that does it by Q-composition, each with its feeder."""
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +53,15 @@ def test_a_bridge_gets_every_verdict_and_number_of_the_model_itself(audits, name
 
 
 @pytest.mark.parametrize(
-    "name, mechanism, channel", [("induction_k", "K-composition", "K"), ("induction_q", "Q-composition", "Q")]
+    "head, mechanism, channel, fed_by", [("L1H0", "K-composition", "K", "L0H0"), ("L1H1", "Q-composition", "Q", "L0H1")]
 )
 def test_the_mechanism_and_the_feeder_of_a_handmade_induction_head_are_found_behind_a_bridge(
-    audits, name, mechanism, channel
+    audits, head, mechanism, channel, fed_by
 ):
-    claim = audits(name)[1]["L1H0"].having("induction")
-    assert (claim.confidence, claim.mechanism, claim.notes) == ("strong", mechanism, ())
+    claim = audits("induction")[1][head].having("induction")
+    assert (claim.confidence, claim.mechanism) == ("strong", mechanism)
     (feeder,) = claim.feeders
-    assert (feeder.head, feeder.channel, feeder.agree) == ("L0H0", channel, True)
+    assert (feeder.head, feeder.channel, feeder.agree) == (fed_by, channel, True)
     assert feeder.causal.value > 0.9
 
 
@@ -74,26 +73,23 @@ def test_the_pairs_of_virtual_heads_are_found_behind_a_bridge(audits):
         assert pair.effect.mean == pytest.approx(expected.effect.mean, abs=1e-4)
 
 
-@pytest.mark.parametrize("wrap", [lambda model: model, to_bridge], ids=["native", "bridge"])
-def test_within_a_budget_few_earlier_heads_are_tried_and_the_mechanism_stays(audits, wrap):
-    model = MODELS["induction_both"]().float()
-    report = audit(wrap(model), bos=0, plan=Plan(sequences=8, candidates=4, feeders=2))
+def test_within_a_budget_few_earlier_heads_are_tried_and_the_mechanism_stays(audits):
+    model = MODELS["induction"]().float()
+    report = audit(to_bridge(model), bos=0, plan=Plan(sequences=8, candidates=4, feeders=2))
     found = report["L1H0"].having("induction")
-    assert found.mechanism == audits("induction_both")[0]["L1H0"].having("induction").mechanism == "K-composition"
+    assert found.mechanism == audits("induction")[0]["L1H0"].having("induction").mechanism == "K-composition"
     feeding = next(iter(report.sources.causal.feedings.values()))
     assert len({loss.earlier for loss in feeding.losses}) == 2
     assert feeding.effects.channels["K"].loss is None
+    assert feeding.left_out == 0
     assert any("feeders among 2 earlier heads only" in text for text in report.plan.left_out)
 
 
 def test_where_the_feeder_was_not_tried_the_report_says_so():
-    """The first by behaviour is the duplicate-token head, which feeds the other induction head."""
-    model = MODELS["induction_both"]().float()
-    report = audit(to_bridge(model), bos=0, plan=Plan(sequences=8, candidates=4, feeders=2))
-    feeding = report.sources.causal.feedings
-    assert all(each.left_out == 0 for each in feeding.values())
-    one = audit(to_bridge(model), bos=0, plan=replace(report.plan, feeders=1))
-    notes = [note for verdict in one.verdicts for claim in verdict.claims for note in claim.notes]
+    """One of the two earlier heads is tried, for both induction heads: it feeds one of them."""
+    report = audit(to_bridge(MODELS["induction"]().float()), bos=0, plan=Plan(sequences=8, candidates=4, feeders=1))
+    assert [feeding.left_out for feeding in report.sources.causal.feedings.values()] == [1, 1]
+    notes = [note for verdict in report.verdicts for claim in verdict.claims for note in claim.notes]
     assert sum("1 earlier heads were not tried by themselves" in note for note in notes) == 1
 
 
