@@ -49,8 +49,16 @@ def row_of(found: Stored) -> list[str]:
     """One claim's cells."""
     cell = placebo_cell(found["placebo"])
     marked = f"**{cell}**" if holds_too_often(found["placebo"]) else cell
-    first = effect_words(found.parts[0]) if found.parts else ""
-    return [numbers(found["numbers"]), escaped(found["statement"]), str(found.verdict.word), escaped(first), marked]
+    return [numbers(found["numbers"]), escaped(found["statement"]), found.verdict.word, escaped(first(found)), marked]
+
+
+def first(found: Stored) -> str:
+    """The first comparison, and of several how many hold."""
+    parts = found.parts
+    if not parts:
+        return ""
+    held = sum(part.outcome == "holds" for part in parts)
+    return effect_words(parts[0]) + (f"; {held} of {len(parts)} comparisons hold" if len(parts) > 1 else "")
 
 
 def escaped(text: str) -> str:
