@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from analyses.claims.claim import Arm, Claim, Comparison, Picture, Row
-from analyses.claims.experiments.gradient_noise import slope
 from analyses.claims.experiments.identities import exact
 from analyses.claims.experiments.quadratics import descend, quadratic, spread, steps_until
+from analyses.claims.experiments.slopes import log_slope
 from toy_models.training.seeds import generator_for
 from toy_models.vision.data import digits
 
@@ -24,7 +24,6 @@ FASTER = 10.0
 def newton_on_quadratics(seed: int, device: str, budget: float) -> Row:
     """|x| after one step, and steps to 1e-6 by condition number, of Newton's method and of plain descent."""
     generator = torch.Generator().manual_seed(seed)
-    log_conditions = torch.tensor(CONDITIONS).log()
     row: Row = {"condition": list(CONDITIONS)}
     sizes: dict[str, list[list[float]]] = {"plain": [], "newton": []}
     for condition in CONDITIONS:
@@ -34,7 +33,7 @@ def newton_on_quadratics(seed: int, device: str, budget: float) -> Row:
     for name, found in sizes.items():
         steps = [float(steps_until(each, TOLERANCE)) for each in found]
         row[f"steps, {name}"] = steps
-        row[f"slope off, {name}"] = abs(slope(log_conditions, torch.tensor(steps).log()) - 1)
+        row[f"slope off, {name}"] = abs(log_slope(torch.tensor(CONDITIONS), torch.tensor(steps)) - 1)
     row["after a Newton step"] = max(each[1] for each in sizes["newton"])
     row["after a plain step"] = min(each[1] for each in sizes["plain"])
     return row

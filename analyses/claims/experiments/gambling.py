@@ -6,6 +6,7 @@ from torch import Tensor
 from analyses.claims.claim import Arm, Claim, Picture, Row
 from analyses.claims.experiments.distributions import drawn_distributions
 from analyses.claims.experiments.identities import exact
+from analyses.claims.experiments.slopes import log_slope
 from interp.stats import divergence, growth_rate
 from interp.stats.gambling import mean_growth
 
@@ -56,7 +57,7 @@ def log_likelihood_ratio(seed: int, device: str, budget: float) -> Row:
     for name, source in drawn.items():
         missed = (means[name] - kl).square().mean(0).sqrt()
         row[f"rms {name}"] = missed.tolist()
-        row[f"slope {name}"] = abs(_slope(torch.tensor(lengths), missed) + 0.5)
+        row[f"slope {name}"] = abs(log_slope(torch.tensor(lengths), missed) + 0.5)
         spread = float(((log_ratio.square() * source).sum() - (log_ratio * source).sum() ** 2).sqrt())
         last = float(means[name][:, -1].mean())
         se = spread / (lengths[-1] * REPEATS) ** 0.5
@@ -83,12 +84,6 @@ def _counts(source: Tensor, n: int, generator: torch.Generator) -> Tensor:
         found.append(torch.binomial(left, torch.full_like(left, min(1.0, p / share)), generator=generator))
         left, share = left - found[-1], share - p
     return torch.stack([*found, left], 1)
-
-
-def _slope(lengths: Tensor, missed: Tensor) -> float:
-    """Of log missed against log length, by least squares."""
-    x, y = lengths.double().log(), missed.log()
-    return float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum())
 
 
 CLAIMS = (

@@ -3,9 +3,9 @@
 import torch
 
 from analyses.claims.claim import Arm, Claim, Picture, Row
-from analyses.claims.experiments.gradient_noise import slope
 from analyses.claims.experiments.identities import exact
 from analyses.claims.experiments.quadratics import descend, quadratic, spread
+from analyses.claims.experiments.slopes import log_slope
 
 TIME = 0.5
 EIGENVALUES = spread(10.0, 8)
@@ -27,7 +27,7 @@ def distance_from_flow(seed: int, device: str, budget: float) -> Row:
                 x = x - rate * v
             missed.append(float((x - flow).norm()))
         row[f"distance, {name}"] = missed
-        row[f"slope off, {name}"] = abs(slope(torch.tensor(RATES).log(), torch.tensor(missed).log()) - 1)
+        row[f"slope off, {name}"] = abs(log_slope(torch.tensor(RATES), torch.tensor(missed)) - 1)
     largest = max(EIGENVALUES)
     rate = 2.2 / largest
     sizes = descend(H, start, rate, 400)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from analyses.claims.claim import Arm, Claim, Picture, Row
 from analyses.claims.experiments.identities import exact
+from analyses.claims.experiments.slopes import log_slope
 from interp.units import flat_gradient, gradient_noise, minibatch_gradients
 from toy_models.layer_kinds import NormKind
 from toy_models.mlp import MLP
@@ -34,7 +35,7 @@ def noise_by_batch(seed: int, device: str, budget: float) -> Row:
             noise = gradient_noise(minibatch_gradients(net, images, labels, F.cross_entropy, indices), full)
             variances.append(noise.total_variance)
         row[f"variance, {kind}"] = variances
-        row[f"slope off, {kind}"] = abs(slope(torch.tensor(BATCHES).log(), torch.tensor(variances).log()) + 1)
+        row[f"slope off, {kind}"] = abs(log_slope(torch.tensor(BATCHES), torch.tensor(variances)) + 1)
     return row
 
 
@@ -63,12 +64,6 @@ def a_net(seed: int, norm: NormKind) -> tuple[MLP, Tensor, Tensor]:
     data = data.take(torch.randperm(len(data), generator=generator_for(seed, "images"))[:N_IMAGES])
     net = MLP(MLPConfig(widths=(16,), norm=norm), generator_for(seed, "weights")).double()
     return net.train(), data.images.double(), data.labels
-
-
-def slope(x: Tensor, y: Tensor) -> float:
-    """Of y by x, by least squares."""
-    x, y = x.double() - x.double().mean(), y.double()
-    return float((x * y).sum() / x.square().sum())
 
 
 OFF = "| |mean - full|² - expected | in standard deviations"

@@ -7,7 +7,6 @@ from analyses.claims.experiments.gambling import (
     CLAIMS,
     _counts,
     _means,
-    _slope,
     kelly,
     log_likelihood_ratio,
     three_beliefs,
@@ -42,11 +41,6 @@ def test_longer_records_go_on_from_shorter_ones():
     means = _means(source, ratio, [1, 2, 3], torch.Generator().manual_seed(0))
     added = torch.diff(means * torch.tensor([1.0, 2.0, 3.0]), dim=1)
     assert set(added.round(decimals=6).flatten().tolist()) == {0.0, 1.0}
-
-
-def test_a_power_law_has_its_power_as_slope():
-    lengths = torch.tensor([10, 100, 1000])
-    assert _slope(lengths, 3 * lengths.double() ** -0.5) == pytest.approx(-0.5)
 
 
 def test_a_record_from_the_house_says_minus_kl_reversed():

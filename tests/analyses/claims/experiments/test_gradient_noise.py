@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from analyses.claims.experiments.gradient_noise import CLAIMS, a_net, noise_by_batch, slope
+from analyses.claims.experiments.gradient_noise import CLAIMS, a_net, noise_by_batch
 from interp.units import flat_gradient, minibatch_gradients
 from tests.claims_run import not_holding
 
@@ -25,7 +25,3 @@ def test_copies_of_one_image_vary_as_single_images_do():
     single, copies = row["variance, independent"][0], row["variance, copies"]
     assert copies == pytest.approx([single] * 4, rel=0.5)
     assert row["slope off, copies"] == pytest.approx(1, abs=0.2)
-
-
-def test_the_slope_of_a_line_is_its_slope():
-    assert slope(torch.tensor([0.0, 1.0, 3.0]), torch.tensor([5.0, 3.0, -1.0])) == pytest.approx(-2)
