@@ -1,6 +1,7 @@
 """Small transformers trained to copy repeated tokens: one run serves every claim that asks for its arm."""
 
 from dataclasses import replace
+from functools import cache
 
 import torch
 
@@ -84,6 +85,7 @@ def train_transformer(
     return row
 
 
+@cache
 def known_losses() -> Target:
     """Chance, the optimum and the best reader without order; the same for every seed."""
     return measure_target(make_task(TASK), n_sequences=1024, n_order_free=64)
