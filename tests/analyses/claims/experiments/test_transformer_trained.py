@@ -104,9 +104,9 @@ def test_a_pentagon_gives_every_feature_two_fifths_and_two_axes_give_one_each():
 
 def test_an_untrained_superposition_is_measured_at_its_initial_weights_and_budget_scales_the_steps():
     untrained = train_superposition(0, "cpu", 1.0, sparsity=0.95, trained=False)
-    short = train_superposition(0, "cpu", 0.1, sparsity=0.95)
+    short = train_superposition(0, "cpu", 0.03, sparsity=0.95)
     assert short["loss"] < untrained["loss"]
-    assert train_superposition(0, "cpu", 0.1, sparsity=0.95) == short
+    assert train_superposition(0, "cpu", 0.03, sparsity=0.95) == short
 
 
 def model_with_neurons():
