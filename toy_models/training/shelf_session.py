@@ -100,7 +100,8 @@ class ShelfSession(BaseSession):
         if state.get("held_out_hash") != self.objective.fingerprint():
             raise InputError("the held-out examples are others than when this run began; have its images changed?")
         self.source.restore(state)
-        self.noise, self.measured = state["noise"], state["measured"]
+        self.noise = torch.Generator().set_state(state["noise"]).get_state()
+        self.measured = state["measured"]
 
     def files(self) -> dict[str, bytes]:
         assert self.run is not None

@@ -11,6 +11,7 @@ from tests.small_shelf import MODEL, shelf_run, superposition_run
 from toy_models.errors import InputError
 from toy_models.mlp import MLP
 from toy_models.shelf_config import ShelfTrainConfig
+from toy_models.superposition import Superposition
 from toy_models.training import TrainingDiverged, train_model, train_shelf_in_memory
 from toy_models.training.objectives import Examples, Regression, objective_of
 from toy_models.training.seeds import generator_for
@@ -148,6 +149,28 @@ def test_one_value_per_unit_in_batch_norm_is_refused_before_anything_is_trained(
 def test_a_batch_larger_than_the_training_set_is_refused(objective):
     with pytest.raises(InputError, match="a batch of 41 is more than the 40 training examples"):
         train_shelf_in_memory(shelf_run(seed=3, batch_size=41), objective=objective)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda state: state.pop("noise"),
+        lambda state: state.update(noise=torch.zeros(3).byte()),
+        lambda state: state.update(noise=7),
+        lambda state: state.pop("seconds"),
+        lambda state: state.pop("data_generator"),
+    ],
+)
+def test_a_state_that_is_none_is_refused(damage):
+    config = superposition_run()
+    session, other = (
+        ShelfSession(Superposition(config.model), objective_of(config), config.train, CPU) for _ in range(2)
+    )
+    state = session.state()
+    other.restore(session.model, state)
+    damage(state)
+    with pytest.raises(InputError, match="this is not the state of a training run"):
+        other.restore(session.model, state)
 
 
 def test_a_line_is_learnt():
