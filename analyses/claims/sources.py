@@ -21,11 +21,17 @@ DECLARATIONS = "CLAIMS"
 
 @cache
 def sources_digest(*modules: str) -> str:
-    """SHA-256 over name and bare source of these modules and of every followed one that they reach."""
+    """SHA-256 over names and bare sources of these modules and of every followed one that they reach."""
     found = hashlib.sha256()
     for name in sorted(set().union(*map(reached, modules))):
-        found.update(f"{name}\n{bare(path_of(name).read_text(encoding='utf-8'))}\n".encode())
+        found.update(f"{name}\n{module_digest(name)}\n".encode())
     return found.hexdigest()
+
+
+@cache
+def module_digest(module: str) -> str:
+    """SHA-256 of one module's bare source."""
+    return hashlib.sha256(bare(path_of(module).read_text(encoding="utf-8")).encode()).hexdigest()
 
 
 @cache

@@ -25,7 +25,13 @@ ONE = "analyses.claims.experiments.one"
 
 
 def forget() -> None:
-    for each in (sources.sources_digest, sources.reached, sources.imports_of, sources.is_followed):
+    for each in (
+        sources.sources_digest,
+        sources.module_digest,
+        sources.reached,
+        sources.imports_of,
+        sources.is_followed,
+    ):
         each.cache_clear()
 
 
