@@ -1,6 +1,6 @@
 """How much of what a stretch of layers computes an affine map computes too, on inputs it was not fitted to."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,8 +77,8 @@ def effective_linearity(
         )
     fitted = x[fit] - x[fit].mean(0)
     chosen = _leave_one_out(fitted, y[fit] - y[fit].mean(0)) if ridge is None else ridge
-    smooth = (x[held] - x[fit].mean(0)) @ _solver(fitted, chosen)
-    left, whole = _errors(smooth, y[fit], y[held])
+    predict = _predictor(fitted, x[held] - x[fit].mean(0), chosen)
+    left, whole = _errors(predict, y[fit], y[held])
     if float(whole.sum()) == 0:
         raise InputError("the values at the target are the same for all inputs: there is nothing to explain")
     ratio = resample(len(held), generator, level).ratio(left[:, None], whole)[0]
@@ -86,7 +86,7 @@ def effective_linearity(
     chance = []
     for _ in range(shuffles):
         dealt = y[torch.randperm(len(y), generator=generator)]
-        left, whole = _errors(smooth, dealt[fit], dealt[held])
+        left, whole = _errors(predict, dealt[fit], dealt[held])
         chance.append(1 - left.sum() / whole.sum())
     null = null_summary(torch.stack(chance), f"each input with the target of another, {shuffles} times")
     return Linearity(source or "input", target, r2, null, len(fit), x.shape[1], y.shape[1], chosen)
@@ -117,11 +117,20 @@ def _values(
 
 
 def _errors(
-    smooth: Float[Tensor, "held fit"], fitted: Float[Tensor, "fit d"], held: Float[Tensor, "held d"]
+    predict: Callable[[Tensor], Tensor], fitted: Float[Tensor, "fit d"], held: Float[Tensor, "held d"]
 ) -> tuple[Tensor, Tensor]:
     """Squared error of each held-out input: of the map, and of the mean of what it was fitted to."""
     mean = fitted.mean(0)
-    return (held - mean - smooth @ (fitted - mean)).square().sum(1), (held - mean).square().sum(1)
+    return (held - mean - predict(fitted - mean)).square().sum(1), (held - mean).square().sum(1)
+
+
+def _predictor(x: Float[Tensor, "n d"], held: Float[Tensor, "m d"], ridge: float) -> Callable[[Tensor], Tensor]:
+    """y at the fitted inputs -> what the map fitted to it gives at the held-out ones; by the smaller matrix."""
+    solve = _solver(x, ridge)
+    if x.shape[1] <= len(x):
+        return lambda y: held @ (solve @ y)
+    smooth = held @ solve
+    return lambda y: smooth @ y
 
 
 def _solver(x: Float[Tensor, "n d"], ridge: float) -> Float[Tensor, "d n"]:

@@ -147,9 +147,9 @@ def test_the_p_values_of_units_that_matter_no_more_than_others_are_spread_evenly
             model.read.weight.copy_(torch.randn(model.read.weight.shape, generator=seeded(seed)))
         return removed([4, 5], model=model, controls=9, inputs=cases(8)).random.p_loss
 
-    values = torch.tensor([p(seed) for seed in range(20)])
+    values = torch.tensor([p(seed) for seed in range(12)])
     assert 0.35 < float(values.mean()) < 0.75, "0.55 is expected"
-    assert int((values <= 0.1).sum()) <= 6, "2 are expected"
+    assert int((values <= 0.1).sum()) <= 5, "1 is expected"
 
 
 def test_other_losses_and_classes_of_their_own_can_be_given():
