@@ -71,7 +71,7 @@ def test_without_a_difference_it_holds_in_about_one_draw_of_forty():
 
 def test_the_smallest_difference_that_matters_keeps_more_draws_from_holding():
     strict = claim(arms=NOISY.arms, comparisons=(Comparison(*["x"] * 2, "score", "shifted", "plain", "greater", 50.0),))
-    assert placebo(fresh_draws(400), of=strict).holds == 0
+    assert placebo(fresh_draws(100), of=strict).holds == 0
 
 
 def test_two_comparisons_that_both_have_to_hold_are_judged_together():
