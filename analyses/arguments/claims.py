@@ -46,7 +46,9 @@ class Claims(Common):
     cache: Folder = None
     """Folder where every training's numbers are kept, so that none is done twice; runs/claims if left out."""
     seed: int = 0
-    """The first seed."""
+    """The first seed; of placebo, what its draws are drawn with."""
+    threads: int = 1
+    """One: every training runs on one thread, --jobs of them at a time."""
     readme: bool = False
     """Of report: write the README's table and figure again."""
 
