@@ -83,14 +83,15 @@ def claim_of(role: str, found: Mapping[Kind, Found], why: Mapping[Kind, str] | N
 
 
 def asked_once(claim: Callable[[Any, Head], Answer]) -> Callable[[Any, Head], Answer]:
-    """A role's answer about a head, given again when it is asked again: its intervals are drawn once."""
+    """A role's answer about a head, given again when it is asked again by the same rules: intervals are drawn once."""
 
     @wraps(claim)
     def answer(self: Any, head: Head) -> Answer:
-        given = vars(self).setdefault("given", {})
-        if head not in given:
-            given[head] = claim(self, head)
-        return given[head]
+        # the rules as text: where a copy of what was measured gets other rules in their place, its keys keep these
+        given, asked = vars(self).setdefault("given", {}), (head, repr(self.material.criteria))
+        if asked not in given:
+            given[asked] = claim(self, head)
+        return given[asked]
 
     return answer
 
