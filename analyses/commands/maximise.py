@@ -9,7 +9,7 @@ from analyses.output import deliver
 from analyses.report.drawing import DPI
 from analyses.report.driven_units import driven_page
 from analyses.tables import interval, number, paragraph, table
-from analyses.units.driven import Driven, drive
+from analyses.units.driven import TOO_FEW, Driven, drive
 from analyses.units.loading import load_net
 from analyses.units.naming import units_named
 from analyses.units.net import Net
@@ -115,7 +115,7 @@ def unit_table(found: Driven) -> str:
 def difference(found: Driven) -> str:
     """Of all units that got an image, trained minus untrained."""
     if found.differences is None:
-        return "No unit of the net, or of the untrained one, responds to a real example: no ratios to compare."
+        return f"{TOO_FEW} The units are not compared with the untrained net's as a whole."
     log, own = found.differences["log ratio"], found.differences["own image"]
     return (
         f"Of {len(found.trained.units)} units, trained minus untrained, 95 % intervals over units: median log ratio "

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from analyses.report.blocks import Block, Caution, Cell, Picture, Section, Table, sentence
 from analyses.report.numbers import interval, number, signed, whole
 from analyses.report.page import page_of
-from analyses.units.driven import Driven
+from analyses.units.driven import TOO_FEW, Driven
 from analyses.units.net import Net
 from interp.stats import Estimate
 
@@ -26,7 +26,7 @@ def conclusion(found: Sequence[Driven]) -> str:
     said = []
     for each in found:
         if each.differences is None:
-            said.append(f"At {each.name} some net has no unit that a real example drives.")
+            said.append(f"At {each.name} there are too few units to compare with those of the untrained net.")
             continue
         log, own = each.differences["log ratio"], each.differences["own image"]
         said.append(
@@ -53,7 +53,7 @@ def point(net: Net, found: Driven, file: str, png: bytes) -> Section:
     blocks: list[Block] = [Picture(file, png, f"Images made for units of {found.name}, and real ones that drive them.")]
     blocks.append(Table(HEADER, tuple(row(found, i) for i in found.chosen), numeric=tuple(range(9))))
     if found.differences is None:
-        blocks.append(Caution("No unit of the net, or of the untrained one, responds to a real example."))
+        blocks.append(Caution(TOO_FEW))
     else:
         rows = tuple(
             (what, number(each.mean), interval(each.low, each.high)) for what, each in found.differences.items()

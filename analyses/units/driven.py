@@ -12,13 +12,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from analyses.units.net import Net
-from interp.errors import InputError
 from interp.hooks import record
 from interp.stats import Estimate, monte_carlo_p_value
 from interp.units import Maximised, maximise_units
 
 MOST_UNITS = 64
 """At points with more units only the named ones get an image, and share of own images is among these."""
+FEWEST = 5
+"""With fewer units a difference between nets has no interval that could be trusted."""
+TOO_FEW = f"Fewer than {FEWEST} units of the net, or of the untrained one, got an image and respond to a real example."
 REAL = 3
 """The strongest real examples that are shown."""
 BATCH = 256
@@ -37,7 +39,7 @@ class Driven:
     """The held-out examples that drive each unit most."""
     strengths: Float[Tensor, "unit rank"]
     differences: dict[str, Estimate] | None
-    """Of all these units, to the untrained net's; None where some net has no unit that a real example drives."""
+    """Of all these units, to the untrained net's; None where fewer than `FEWEST` of a net's respond to real ones."""
 
     @property
     def name(self) -> str:
@@ -94,10 +96,9 @@ def drive(net: Net, point: str, units: Sequence[int], steps: int, generator: tor
         images(net.model, seeds[1]),
     )
     strengths, strongest = responses(net, point)[:, list(made)].topk(min(REAL, len(net.held_out)), dim=0)
-    try:
+    differences = None
+    if min(int((each.ratio > 0).sum()) for each in (trained, untrained)) >= FEWEST:
         differences = trained.against(untrained, generator)
-    except InputError:
-        differences = None
     chosen = tuple(made.index(unit) for unit in units)
     return Driven(trained, untrained, again, chosen, strongest.T, strengths.T, differences)
 

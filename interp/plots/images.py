@@ -45,7 +45,9 @@ def image_rows(
     for row in rows:
         check_count("images in a row", row, len(columns))
     longest = max(map(len, names))
-    figure = new_figure(0.075 * longest + CELL * len(columns) + 0.6, (CELL + 0.16) * len(rows) + 1.0, title, protocol)
+    drawn = [image.shape for row in rows for image in row if image is not None]
+    height = CELL * max((min(1.0, max(0.25, shape[1] / shape[2])) for shape in drawn), default=1.0) + 0.16
+    figure = new_figure(0.075 * longest + CELL * len(columns) + 0.6, height * len(rows) + 1.0, title, protocol)
     grid = figure.subplots(len(rows), len(columns), squeeze=False)
     for i, row in enumerate(rows):
         for j, image in enumerate(row):

@@ -68,6 +68,14 @@ def test_images_are_drawn_between_the_limits_with_their_captions_and_empty_place
     assert [axes.get_ylabel() for axes in figure.axes] == ["a", "", "b", ""]
 
 
+def test_strips_take_less_room_than_images():
+    heights = [
+        image_rows([[torch.zeros(shape)]] * 4, list("abcd"), ["x"], limits=(0, 1), title="t").get_figheight()
+        for shape in ((1, 5, 5), (1, 1, 5))
+    ]
+    assert heights[1] < 0.6 * heights[0]
+
+
 def test_images_in_colour_keep_their_channels():
     colour = torch.linspace(0, 1, 12).view(3, 2, 2)
     axes = image_rows([[colour]], ["a"], ["one"], limits=(0, 1), title="t").axes[0]
