@@ -156,7 +156,7 @@ def draw_errors(axes: Axes, row: Errors) -> None:
     positive = [v for v in (*row.values, *row.wrong, row.tolerance) if math.isfinite(v) and v > 0] or [1.0]
     low, high = min(positive) / 30, max(positive) * 30
     axes.set_xscale("log")
-    axes.axvspan(low, max(row.tolerance, low), color=SURE, alpha=0.12, lw=0)
+    axes.axvspan(low, max(row.tolerance, 2 * low), color=SURE, alpha=0.12, lw=0)
     for values, height, mark, color in ((row.values, 0.35, "o", COLORS[1]), (row.wrong, -0.35, "X", "#222222")):
         shown = [min(max(v, low * 1.5), high / 1.5) for v in values if not math.isnan(v)]
         axes.plot(shown, [height] * len(shown), mark, color=color, ms=5)

@@ -67,6 +67,13 @@ def test_errors_lie_by_size_with_zero_and_infinity_inside_the_frame():
     assert 0.1 == wrong[0] < wrong[1] < high
 
 
+def test_errors_that_have_to_be_zero_lie_in_the_region_when_they_are():
+    axes = paired_effects([Errors("identity", (0.0,), (1.0,), 0.0)]).axes[0]
+    low, high = region_of(axes)
+    right, wrong = (list(line.get_xdata()) for line in axes.lines)
+    assert low < right[0] < high < wrong[0]
+
+
 def test_values_that_are_not_finite_are_counted_instead_of_drawn():
     axes = paired_effects([Effect("deep", (1.0, np.nan), None, None, 0.5, "greater")]).axes[0]
     assert [text.get_text() for text in axes.texts] == ["1 not finite"]
