@@ -124,7 +124,10 @@ def paired_effects(rows: Sequence[Effect | Errors], *, title: str = "", protocol
         raise InputError("there is no comparison to draw")
     figure = new_figure(7.6, 0.75 + 0.82 * len(rows), title, protocol)
     for axes, row in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
-        (draw_effect if isinstance(row, Effect) else draw_errors)(axes, row)
+        if isinstance(row, Effect):
+            draw_effect(axes, row)
+        else:
+            draw_errors(axes, row)
         axes.set_yticks([0], [wrapped(row.label, 26)], fontsize=8)
         axes.set_ylim(-1, 1)
         plain_axes(axes)
