@@ -103,8 +103,8 @@ def placebos(found: Sequence[Stored]) -> str:
 PLACEBO = (
     "The control arm against itself with other seeds, judged as the claim is: draws in which it was said to hold, to "
     "hold for some of its comparisons (partly), and, for claims of equivalence, in which the interval lay within the "
-    "margin (in brackets the intervals' median half width). Draws from one pool share trainings: they are not "
-    "independent. Where seeds are fresh they are."
+    "margin (in brackets the intervals' median half width). Draws from one pool share trainings and are not "
+    "independent; draws with fresh seeds are."
 )
 
 
