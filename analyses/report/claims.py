@@ -31,8 +31,10 @@ DPI = 90
 STYLES = dict(zip(WORDS, ("holds", "partly", "not", "open", "untested"), strict=True))
 MARKS = {"holds": "for", "does not hold here": "against", "undecided at this budget": "undecided"}
 METHOD = (
-    "Every claim was declared before it was run: what is compared with what, which way it has to go, and the smallest "
-    "difference that would matter (the margin). Arms of one claim share their seeds, and with them the order of the "
+    "The statements are those of a set of study notes on deep learning (the notes); where one has a slip, that is said "
+    "beside it. Every claim declares what is compared with what, which way it has to go, and the smallest difference "
+    "that would matter (the margin). Where an experiment was designed anew after a first look at its numbers, the lab "
+    "notes (notebooks/LOG.md) say so. Arms of one claim share their seeds, and with them the order of the "
     "data; effects are differences (or logarithms of ratios) paired by seed, with a 95 % t-interval over seeds. Where "
     "values can only change in steps (one test image), no interval is narrower than rounding alone would make it.",
     "Greater: holds if the interval lies above 0 and the mean reaches the margin; does not hold if the interval lies "
