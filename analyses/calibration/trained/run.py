@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from analyses.processes import mapped
 from analyses.calibration.trained.cache import is_trained, trained
 from analyses.calibration.trained.cases import Case
 from analyses.calibration.trained.rows import judge
 from analyses.calibration.trained.totals import totals
+from analyses.processes import mapped
 
 Row = dict[str, Any]
 

@@ -65,7 +65,7 @@ def test_after_ctrl_c_a_rerun_goes_on_with_what_is_left(tmp_path, log):
     arms = {"cut": Arm(interrupted, {"log": str(log)})}
     comparisons = (Comparison("here", "score", "score", "cut", "cut", "equivalent", 0.5),)
     broken_off = claim("broken-off", arms=arms, comparisons=comparisons, picture=None)
-    with pytest.raises(KeyboardInterrupt, match="is kept in .*; run it again to go on"):
+    with pytest.raises(KeyboardInterrupt, match=r"is kept in .*; run it again to go on"):
         run([broken_off], folder=tmp_path / "cache")
     assert len(list((tmp_path / "cache").glob("*.json"))) == 2
     outcome = run([broken_off], folder=tmp_path / "cache")
