@@ -9,6 +9,7 @@ import subprocess
 import sys
 from configparser import ConfigParser
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,14 @@ def modules_in(root: Path, *folders: str) -> list[Module]:
         for path in sorted((root / folder).rglob("*.py")):
             parts = path.relative_to(root).with_suffix("").parts
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            found.append(Module(name, path, ast.parse(path.read_text(encoding="utf-8"))))
+            found.append(Module(name, path, parsed(path, path.stat().st_mtime_ns)))
     return found
+
+
+@cache
+def parsed(path: Path, written: int) -> ast.Module:
+    """The syntax tree of a file as it was `written`, kept for the rules that follow."""
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def packages_in(root: Path) -> list[Module]:
@@ -220,6 +227,13 @@ def discovered(root: Path) -> set[str]:
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     include = config["options.packages.find"]["include"].split()
     return set(find_packages(str(root), include=include))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trees_are_forgotten():
+    """The trees of the whole code base are large, and no other tests need them."""
+    yield
+    parsed.cache_clear()
 
 
 @pytest.fixture
