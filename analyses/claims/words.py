@@ -89,7 +89,8 @@ EQUIVALENT: dict[Outcome, str] = {
 
 def counted(words: Sequence[str]) -> str:
     """ "3 hold, 1 does not ...": how many got which verdict, in the order of `WORDS`."""
-    return ", ".join(f"{words.count(word)} {PLURALS[word]}" for word in WORDS if word in words)
+    counts = {word: words.count(word) for word in WORDS if word in words}
+    return ", ".join(f"{n} {word if n == 1 else PLURALS[word]}" for word, n in counts.items())
 
 
 PLURALS: dict[str, str] = {

@@ -7,7 +7,7 @@ from analyses.claims.catalogue import all_claims
 from analyses.claims.judge import Part
 from analyses.claims.running import run_claim
 from analyses.claims.stored import Stored, document_of
-from analyses.claims.words import placebo_text, reason, topic_of
+from analyses.claims.words import counted, placebo_text, reason, topic_of
 from interp.errors import InputError
 from tests.analyses.claims.fakes import IDENTITY, claim
 
@@ -114,3 +114,8 @@ def test_a_readme_without_a_place_or_a_figure_without_a_result_is_refused(tmp_pa
     path.write_text(f"{readme.BEGIN}\n{readme.END}")
     with pytest.raises(InputError, match="which was not run"):
         readme.write_readme({}, path)
+
+
+def test_one_claim_holds_and_two_hold():
+    words = ["holds", "holds", "does not hold here", "holds with a condition"]
+    assert counted(words) == "2 hold, 1 holds with a condition, 1 does not hold here"
