@@ -15,7 +15,13 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLLOWED = ("analyses.claims.experiments", "toy_models", "interp")
+FOLLOWED = (
+    "analyses.claims.experiments",
+    "analyses.bigram_cases",
+    "analyses.tied_embeddings",
+    "toy_models",
+    "interp",
+)
 DECLARATIONS = "CLAIMS"
 
 

@@ -16,8 +16,8 @@ WORDS: tuple[Word, ...] = (
 MEANINGS: dict[str, str] = {
     "holds": "every comparison came out as claimed",
     "holds with a condition": "some comparisons came out as claimed, others did not",
-    "does not hold here": "every interval lies on the other side, or differences are smaller than would matter",
-    "undecided at this budget": "the intervals leave both open: more seeds or longer training would be needed",
+    "does not hold here": "every interval lies on the other side, or wholly within what would not matter",
+    "undecided at this budget": "the intervals reach from one answer to the other: it takes more seeds or training",
     "cannot be tested at this scale": "out of reach of small models; what is checked instead stands beside it",
 }
 TOPICS: tuple[tuple[str, tuple[int, ...]], ...] = (
@@ -122,9 +122,10 @@ def placebo_text(placebo: dict[str, Any] | None) -> str:
 
 
 def placebo_cell(placebo: dict[str, Any] | None) -> str:
-    """Draws said to hold, of all; of claims of equivalence the least that lay within the margin."""
+    """Draws said to hold, of all, and in part; of claims of equivalence the least that lay within the margin."""
     if placebo is None:
         return ""
     if placebo["holds"] is not None:
-        return f"{placebo['holds']} of {placebo['draws']}"
+        partly = placebo["with_a_condition"]
+        return f"{placebo['holds']} of {placebo['draws']}" + (f" ({partly} in part)" if partly else "")
     return f"within {min(each['within'] for each in placebo['equivalent'])} of {placebo['draws']}"

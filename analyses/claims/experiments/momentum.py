@@ -118,7 +118,8 @@ CLAIMS = (
         ),
         why="Momentum's double root falls as n rate^n: without the n the rate comes out too slow. A learning rate "
         "adjusted to rate / (1 - momentum) would take other steps along the last gradient.",
-        slip="Momentum averages gradients; it does not adjust the learning rate.",
+        slip="Momentum adds up past gradients with falling weights (ten times their average at .9); it does not adjust "
+        "the learning rate to what it meets.",
         trained=False,
     ),
     Claim(

@@ -164,7 +164,10 @@ CLAIMS = (
                   "off, A", "off, C", 1.0),
         ),
         why="With a projection around every block the same nets would have more parameters than printed.",
-        untestable="1,202 layers take days on a CPU, and whether they overfit depends on CIFAR-10",
+        untestable=(
+            "1,202 layers take days on a CPU, and whether they overfit depends on CIFAR-10; printed are errors of "
+            "6.43 % for 110 layers and 7.93 % for 1,202 (table 6), later 4.62 % for 1,001 (arXiv:1603.05027)"
+        ),
         trained=False,
     ),
     Claim(

@@ -57,7 +57,8 @@ CLAIMS = (
         ),
         why=(
             "Only the shortcuts differ. That a difference is not significant does not make it small, so it has to lie "
-            "within 0.4 points, half of what the paper finds between A and C; one fold's image alone is 0.28."
+            "within 0.4 points, half of what the paper finds between A and C; one fold's image alone is 0.28. Where C "
+            "is undecided, that it is no better by 0.4 is shown; open is whether it is worse."
         ),
         picture=Picture("accuracy", "accuracy over all digits (%)"),
         slip="The paper does find C slightly best; it calls the gain not essential, and leaves C out for its cost.",

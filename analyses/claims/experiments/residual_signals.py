@@ -75,6 +75,10 @@ CLAIMS = (
             "it. Even He's weights do not keep a signal's size here: on images of 8 x 8 pixels and fewer, much of each "
             "filter lies on the zero padding."
         ),
+        slip=(
+            "They do not vanish, but at 56 layers without shortcuts they explode towards the input, hundreds of times "
+            "as much as with them: there gradients may well be a reason."
+        ),
         picture=Picture(
             "gradient by block", "gradient norm", "block", "block", log_y=True,
             arms=(*NETS, *(f"plain, no norm, {weights}" for weights in (HALF, FULL))),
@@ -101,7 +105,8 @@ CLAIMS = (
         why=(
             "The same net without BatchNorm. Standard deviations are over images, unit by unit: a signal that is large "
             "but the same for every image carries nothing. Without BatchNorm the learning rate is a tenth, or "
-            "training diverges. A net that learned without BatchNorm has found variance by itself."
+            "training diverges. A net that learned without BatchNorm has found variance by itself, and more "
+            "than the one with it, whose own is far from 0 as well."
         ),
         picture=Picture("output std by block", "std over images", "block", "block", log_y=True),
     ),

@@ -52,8 +52,8 @@ CLAIMS = (
     Claim(
         name="transformer-tied-embeddings-are-symmetric",
         numbers=(81,),
-        statement="Tied embeddings make W_E W_U symmetric, and bigrams are not: the direct path cannot be a bigram "
-        "table.",
+        statement="Tied embeddings make W_E W_U symmetric, so that the direct path cannot be every bigram table: not "
+        "that of a chain that goes round, though that of a reversible one.",
         source=FRAMEWORK,
         arms={"random": Arm(logit_tables), "fitted": Arm(best_fits)},
         comparisons=(
@@ -67,8 +67,9 @@ CLAIMS = (
         ),
         why="Untied embeddings of the same size; and for the reversible chain tied ones of equal lengths, which cannot "
         "give it: it is the lengths that make it possible.",
-        slip="Symmetric logits are not symmetric bigrams, for the softmax normalises each row: Barack -> Obama can be "
-        "had from tied embeddings, at the price that Obama predicts itself. Out of reach are chains that go round.",
+        slip="The notes have it that no bigram table can be had. Yet symmetric logits are not symmetric bigrams, for "
+        "the softmax normalises each row: Barack -> Obama can be had from tied embeddings, at the price that Obama "
+        "predicts itself. Out of reach are chains that go round.",
         trained=False,
     ),
 )  # fmt: skip

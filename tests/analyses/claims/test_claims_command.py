@@ -143,9 +143,9 @@ def sorted_by_topic():
 def test_report_counts_what_was_not_run(place, interp):
     interp("claims", "run", "more-is-more")
     called = interp("claims", "report")
-    assert "3 claims: 1 hold, 2 not run yet." in called.out
+    assert "3 claims: 1 holds, 2 not run yet." in called.out
     assert (place / "runs" / "claims" / "claims.html").is_file()
-    assert "Of 3 claims 1 hold; 2 not run yet." in (place / "runs" / "claims" / "claims.html").read_text()
+    assert "Of 3 claims 1 holds; 2 not run yet." in (place / "runs" / "claims" / "claims.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -86,12 +86,12 @@ def test_the_block_has_a_row_for_each_claim_by_topic_with_markup_escaped():
         rows[-1],
     ]
     assert rows[-1].startswith(r"| 12 | More \<b>is\</b> more & never less. | holds | at the end: 1.0")
-    assert rows[-1].endswith("] (at least 0.500) | 1 of 20 |")
+    assert rows[-1].endswith("] (at least 0.500) | 1 of 20 (3 in part) |")
 
 
 def test_a_placebo_that_held_too_often_is_marked_and_named():
     text = readme.block(results(holds=3))
-    assert "| **3 of 20** |" in text
+    assert "| **3 of 20 (3 in part)** |" in text
     assert "verdict proves little: more-is-more." in text.replace("\n", " ")
 
 
