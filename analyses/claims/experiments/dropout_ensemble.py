@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from analyses.claims.claim import Arm, Claim, Comparison, Picture, Row
+from analyses.claims.experiments.identities import exact
 from analyses.claims.experiments.vector_training import fit, own_default_generator, scaled, split_digits
 from interp.hooks import intervene
 from toy_models.layer_kinds import ActivationKind
@@ -107,10 +108,6 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def exact(condition: str, measure: str, value: str, wrong: str, margin: float = 1e-9) -> Comparison:
-    return Comparison(condition, measure, value, "exact", "exact", "exact", margin, control_value=wrong)
-
-
 CLAIMS = (
     Claim(
         name="scaled-weights-average-over-all-masks-of-a-linear-net",
@@ -119,8 +116,9 @@ CLAIMS = (
         source=f"{DROPOUT}, section 9.1 (geometric mean: Baldi & Sadowski 2013)",
         arms={"exact": Arm(all_masks)},
         comparisons=(
-            exact("the mean of the logits", "largest difference", "mean", "of bent units"),
-            exact("the geometric mean of predictions", "largest difference", "geometric mean", "arithmetic mean"),
+            exact("the mean of the logits", "largest difference", "exact", "mean", 1e-9, wrong="of bent units"),
+            exact("the geometric mean of predictions", "largest difference", "exact", "geometric mean", 1e-9,
+                  wrong="arithmetic mean"),
         ),
         why="With tanh in both layers the mean is another one, and so is the arithmetic mean of the predictions.",
         trained=False,
@@ -132,8 +130,9 @@ CLAIMS = (
         source=f"{DROPOUT}, section 10",
         arms={"exact": Arm(scale_of_means)},
         comparisons=(
-            exact("the mean in training", "|mean ratio - 1| of 10⁶ numbers", "scaled", "not scaled", margin=0.01),
-            exact("evaluation", "largest difference from the input", "in evaluation", "half"),
+            exact("the mean in training", "|mean ratio - 1| of 10⁶ numbers", "exact", "scaled", 0.01,
+                  wrong="not scaled"),
+            exact("evaluation", "largest difference from the input", "exact", "in evaluation", 1e-9, wrong="half"),
         ),
         why="Without the scale the mean is halved. 0.01 is ten standard errors of the mean of a million masks.",
         trained=False,

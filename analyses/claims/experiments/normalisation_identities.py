@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from analyses.claims.claim import Arm, Claim, Comparison, Row
+from analyses.claims.experiments.identities import exact
 from interp.hooks import intervene, record
 from toy_models.layers import BatchNorm, LayerNorm
 
@@ -121,10 +122,6 @@ def superposition_error(f: nn.Module, a: Tensor, b: Tensor) -> float:
     return float((f(a + b) - f(a) - f(b) + f(torch.zeros_like(a))).abs().max())
 
 
-def exact(condition: str, measure: str, value: str, wrong: str, margin: float = 1e-9) -> Comparison:
-    return Comparison(condition, measure, value, "exact", "exact", "exact", margin, control_value=wrong)
-
-
 def identity(name: str, number: int, train: object, comparisons: tuple[Comparison, ...], **said: str) -> Claim:
     assert callable(train)
     return Claim(name, (number,), arms={"exact": Arm(train)}, comparisons=comparisons, trained=False, **said)  # type: ignore[arg-type]
@@ -134,8 +131,10 @@ CLAIMS = (
     identity(
         "normalising-outside-the-gradient-cancels-the-step", 28, bias_outside_the_gradient,
         (
-            exact("the loss staying as it is", "change of the loss", "blind change of loss", "blind bias"),
-            exact("the bias staying where it is if the gradient knows", "|b|", "aware bias", "blind bias"),
+            exact("the loss staying as it is", "change of the loss", "exact", "blind change of loss", 1e-9,
+                  wrong="blind bias"),
+            exact("the bias staying where it is if the gradient knows", "|b|", "exact", "aware bias", 1e-9,
+                  wrong="blind bias"),
         ),
         statement="If the gradient does not know of the normalisation, a bias grows without end and the loss stays.",
         source=f"{BATCH_NORM}, section 2",
@@ -144,21 +143,22 @@ CLAIMS = (
     ),
     identity(
         "gamma-and-beta-can-undo-batch-norm", 30, undone,
-        (exact("weight sqrt(var + eps), bias mean", "largest difference from the input", "error", "as it starts"),),
+        (exact("weight sqrt(var + eps), bias mean", "largest difference from the input", "exact", "error", 1e-9,
+               wrong="as it starts"),),
         statement="With gamma = sqrt(var + eps) and beta = mean, BatchNorm is the identity on that batch.",
         source=f"{BATCH_NORM}, section 3",
         why="As it starts, with gamma 1 and beta 0, it is not.",
     ),
     identity(
         "normalised-sigmoids-are-nearly-linear", 30, linear_zone,
-        (exact("unit variance", "1 - R² of a line", "of unit variance", "of variance 9", margin=0.02),),
+        (exact("unit variance", "1 - R² of a line", "exact", "of unit variance", 0.02, wrong="of variance 9"),),
         statement="Normalised inputs keep a sigmoid to its linear part, unless gamma and beta undo it.",
         source=f"{BATCH_NORM}, section 3",
         why="Inputs of three times the standard deviation, for which a line misses more than 2 % of the variance.",
     ),
     identity(
         "epsilon-keeps-constant-channels-finite", 31, constant_channel,
-        (exact("a constant unit", "share not finite", "with epsilon", "without", margin=0.0),),
+        (exact("a constant unit", "share not finite", "exact", "with epsilon", 0.0, wrong="without"),),
         statement="Epsilon keeps outputs and gradients of a channel without variance finite.",
         source=f"{BATCH_NORM}, algorithm 1",
         why="The same batch with epsilon 0.",
@@ -166,10 +166,12 @@ CLAIMS = (
     identity(
         "layer-norm-looks-at-one-example", 32, one_example,
         (
-            exact("mean 0 of every vector", "largest |mean|", "layer mean", "batch mean"),
-            exact("variance 1 of every vector", "largest |variance - 1|", "layer variance", "batch variance"),
-            exact("the rest of the batch", "change of an output", "layer change", "batch change"),
-            exact("BatchNorm in evaluation", "change of an output", "batch change in evaluation", "batch change"),
+            exact("mean 0 of every vector", "largest |mean|", "exact", "layer mean", 1e-9, wrong="batch mean"),
+            exact("variance 1 of every vector", "largest |variance - 1|", "exact", "layer variance", 1e-9,
+                  wrong="batch variance"),
+            exact("the rest of the batch", "change of an output", "exact", "layer change", 1e-9, wrong="batch change"),
+            exact("BatchNorm in evaluation", "change of an output", "exact", "batch change in evaluation", 1e-9,
+                  wrong="batch change"),
         ),
         statement="LayerNorm gives every vector mean 0 and variance 1, whatever else is in the batch.",
         source=LAYER_NORM,
@@ -177,7 +179,7 @@ CLAIMS = (
     ),
     identity(
         "layer-norm-is-affine-but-for-its-scale", 32, held_scale,
-        (exact("the variance held", "|f(a + b) - f(a) - f(b) + f(0)|", "held", "free"),),
+        (exact("the variance held", "|f(a + b) - f(a) - f(b) + f(0)|", "exact", "held", 1e-9, wrong="free"),),
         statement="LayerNorm is not linear; all that is not affine in it is its scale.",
         source=f"{LAYER_NORM}; Elhage et al. 2021 hold the scale",
         why="The same sum with the variance free.",

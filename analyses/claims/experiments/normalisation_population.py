@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from analyses.claims.claim import Arm, Claim, Comparison, Picture, Row
+from analyses.claims.experiments.identities import exact
 from analyses.claims.experiments.vector_training import fit, scaled, split_digits
 from interp.hooks import record
 from toy_models.layer_kinds import NormKind
@@ -111,10 +112,6 @@ def filters(seed: int, device: str, budget: float) -> Row:
     }
 
 
-def exact(condition: str, measure: str, value: str, wrong: str) -> Comparison:
-    return Comparison(condition, measure, value, "exact", "exact", "exact", 1e-9, control_value=wrong)
-
-
 CLAIMS = (
     Claim(
         name="batch-statistics-differ-from-the-populations",
@@ -144,8 +141,10 @@ CLAIMS = (
         source=f"{BATCH_NORM}, section 3.3",
         arms={"exact": Arm(scales)},
         comparisons=(
-            exact("the output, a scale for each unit", "largest difference", "batch output", "layer output"),
-            exact("the gradient, a scale for each unit", "largest difference", "batch gradient", "layer gradient"),
+            exact("the output, a scale for each unit", "largest difference", "exact", "batch output", 1e-9,
+                  wrong="layer output"),
+            exact("the gradient, a scale for each unit", "largest difference", "exact", "batch gradient", 1e-9,
+                  wrong="layer gradient"),
         ),
         why="LayerNorm ignores one scale of all weights, not a scale for each unit.",
         trained=False,
@@ -157,8 +156,10 @@ CLAIMS = (
         source=f"{BATCH_NORM}, section 3.2",
         arms={"exact": Arm(filters)},
         comparisons=(
-            exact("all places as examples", "largest difference", "places as examples", "pixel by pixel"),
-            exact("a shifted image, in evaluation mode", "largest difference", "shift", "shift, pixel by pixel"),
+            exact("all places as examples", "largest difference", "exact", "places as examples", 1e-9,
+                  wrong="pixel by pixel"),
+            exact("a shifted image, in evaluation mode", "largest difference", "exact", "shift", 1e-9,
+                  wrong="shift, pixel by pixel"),
         ),
         why="Normalising every pixel of a filter by itself gives other numbers, and breaks the response to shifts.",
         trained=False,

@@ -2,7 +2,8 @@
 
 import torch
 
-from analyses.claims.claim import Arm, Claim, Comparison, Row
+from analyses.claims.claim import Arm, Claim, Row
+from analyses.claims.experiments.identities import exact
 from analyses.claims.experiments.residual_published import (
     PARAMETERS,
     PRINTED,
@@ -91,10 +92,6 @@ def off_by(depth: int, shortcut: Shortcut) -> float:
 PUBLISHED = {"counted": Arm(published_costs)}
 
 
-def exact(condition: str, measure: str, value: str, wrong: str, margin: float, arm: str = "counted") -> Comparison:
-    return Comparison(condition, measure, value, arm, arm, "exact", margin, control_value=wrong)
-
-
 CLAIMS = (
     Claim(
         name="bottlenecks-have-fewer-parameters",
@@ -103,14 +100,14 @@ CLAIMS = (
         source="He et al. 2015, arXiv:1512.03385, section 4.1, figure 5 and table 1",
         arms={"at 256": Arm(costs_at_256)} | PUBLISHED,
         comparisons=(
-            exact("69632 weights at 256 filters", "weights off 69,632", "weights off", "weights off, two 3 x 3", 0.0,
-                  "at 256"),
-            exact("less than a tenth of two 3 x 3", "weights over those of two 3 x 3", "part of a basic block",
-                  "part of a basic block, not squeezed", 0.1, "at 256"),
-            exact("50 layers cost what 34 did", "multiply-adds, 50 over 34 layers",
-                  "50 beside 34", "50 beside 34, not squeezed", 1.1),
-            exact("the paper's figures", "largest relative difference of multiply-adds", "off", "off, counted twice",
-                  0.03),
+            exact("69632 weights at 256 filters", "weights off 69,632", "at 256", "weights off", 0.0,
+                  wrong="weights off, two 3 x 3"),
+            exact("less than a tenth of two 3 x 3", "weights over those of two 3 x 3",
+                  "at 256", "part of a basic block", 0.1, wrong="part of a basic block, not squeezed"),
+            exact("50 layers cost what 34 did", "multiply-adds, 50 over 34 layers", "counted", "50 beside 34", 1.1,
+                  wrong="50 beside 34, not squeezed"),
+            exact("the paper's figures", "largest relative difference of multiply-adds", "counted", "off", 0.03,
+                  wrong="off, counted twice"),
         ),
         why=(
             "The same three convolutions without squeezing to a quarter of the filters have 61 % of the weights: it is "
@@ -126,10 +123,10 @@ CLAIMS = (
         source="He et al. 2015, arXiv:1512.03385, section 4.1: deeper bottleneck architectures",
         arms={"counted": Arm(projection_costs)},
         comparisons=(
-            exact("weights", "|weights with a projection over without - 2|", "bottleneck, weights", "basic, weights",
-                  0.1),
-            exact("multiply-adds", "|multiply-adds with a projection over without - 2|", "bottleneck, products",
-                  "basic, products", 0.1),
+            exact("weights", "|weights with a projection over without - 2|", "counted", "bottleneck, weights", 0.1,
+                  wrong="basic, weights"),
+            exact("multiply-adds", "|multiply-adds with a projection over without - 2|",
+                  "counted", "bottleneck, products", 0.1, wrong="basic, products"),
         ),
         why="Beside a block of two 3 x 3 convolutions the same projection is next to nothing (6 % more).",
         trained=False,
@@ -141,9 +138,9 @@ CLAIMS = (
         source="He et al. 2015, arXiv:1512.03385, abstract and table 4",
         arms=PUBLISHED,
         comparisons=(
-            exact("152 layers", "layers counted off 152", "layers off", "layers off, 151", 0.0),
-            exact("152 layers beside VGG-19", "multiply-adds over those of VGG-19", "152 beside VGG-19",
-                  "152 beside VGG-19, not squeezed", 1.0),
+            exact("152 layers", "layers counted off 152", "counted", "layers off", 0.0, wrong="layers off, 151"),
+            exact("152 layers beside VGG-19", "multiply-adds over those of VGG-19", "counted", "152 beside VGG-19", 1.0,
+                  wrong="152 beside VGG-19, not squeezed"),
         ),
         why="The same layers and filters without bottlenecks would cost nine times as much as VGG-19.",
         slip=(
@@ -160,8 +157,8 @@ CLAIMS = (
         source="He et al. 2015, arXiv:1512.03385, section 4.2 and table 6",
         arms={"counted": Arm(parameters_by_depth)},
         comparisons=(
-            exact("parameters as printed", "largest difference, in halves of the last digit",
-                  "off, A", "off, C", 1.0),
+            exact("parameters as printed", "largest difference, in halves of the last digit", "counted", "off, A", 1.0,
+                  wrong="off, C"),
         ),
         why="With a projection around every block the same nets would have more parameters than printed.",
         untestable=(
@@ -177,8 +174,8 @@ CLAIMS = (
         source="He et al. 2015, arXiv:1512.03385, abstract: 28 % relative on COCO",
         arms=PUBLISHED,
         comparisons=(
-            exact("101 layers beside VGG-16", "multiply-adds over those of VGG-16",
-                  "101 beside VGG-16", "101 beside VGG-16, not squeezed", 1.0),
+            exact("101 layers beside VGG-16", "multiply-adds over those of VGG-16", "counted", "101 beside VGG-16", 1.0,
+                  wrong="101 beside VGG-16, not squeezed"),
         ),
         why="What can be checked is that the gain was not bought with more products; without bottlenecks it would be.",
         untestable="detection needs COCO and a detector; neither is here",
