@@ -30,7 +30,8 @@ def conclusion(found: Survey) -> str:
     posts = after_activations(found)
     dead, before = (sum(int(each[name].dead.sum()) for name in posts) for each in (trained, untrained))
     n = sum(len(trained[name].dead) for name in posts)
-    said = f"{dead} of {n} units are dead after their activation on these examples ({before} untrained)."
+    verb = "is" if dead == 1 else "are"
+    said = f"{dead} of {n} units {verb} dead after their activation on these examples ({before} untrained)."
     if found.linearity:
         least = min(found.linearity, key=lambda each: each.trained.r2.mean)
         said += (

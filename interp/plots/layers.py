@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from torch import Tensor
 
 from interp.errors import InputError
@@ -70,12 +71,20 @@ def layer_panels(names: Sequence[str], panels: Sequence[Panel], *, title: str, p
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0)
         if panel.log:
-            axes.set_xscale("log")
+            _whole_decades(axes)
         name_axes(axes, panel.label)
     set_ticks(grid[0], "y", names, 8 if len(names) <= 40 else 7)
     grid[0].set_ylim(len(names) - 0.5, -0.5)
     legend(grid[-1], loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
+
+
+def _whole_decades(axes: Axes) -> None:
+    """A logarithmic axis from one power of ten to another, with no others named: theirs would run into each other."""
+    axes.set_xscale("log")
+    low, high = np.log10(axes.get_xlim())
+    axes.set_xlim(10 ** np.floor(low), 10 ** np.ceil(high))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def mean_of(values: Estimates | Tensor) -> Tensor:
